@@ -1,0 +1,48 @@
+//! The optimizer protocol: what a servo and its optimizer say to each other, and how it gets there.
+//!
+//! One servo asks one optimizer for commands and answers them; every message is a `POST` of one JSON
+//! envelope to one URL (`spec/optimizer-protocol.md` §1-§4). This crate holds both directions of that
+//! conversation as typed values, so that a servo and the embedded optimizer's server share one reading of
+//! the wire:
+//!
+//! | what | servo side | optimizer side |
+//! |---|---|---|
+//! | [`Request`]: an [`Event`] and the servo's uid | serialises | parses |
+//! | [`Response`]: a [`Command`], or a [`StatusReply`] | parses | serialises |
+//!
+//! and the way there: the [`OptimizerClient`] trait (implemented here over HTTP by [`HttpOptimizer`], and
+//! elsewhere in-process), the classification of what can go wrong ([`PostError`]), and the retry policy
+//! ([`post_with_retry`]).
+//!
+//! # What it must not know
+//!
+//! It has no loop and no state machine: which request follows which answer, what a cancel does to running
+//! work, when to say GOODBYE, belong to the servo. It knows no connector, no configuration file and no
+//! actor. The vocabulary inside the messages (controls, adjustments, measurements, durations) is
+//! `servo-messages`' and is not repeated here.
+
+mod client;
+mod command;
+mod credential;
+mod endpoint;
+mod envelope;
+mod http;
+mod outage;
+mod response;
+mod retry;
+mod status;
+mod transport;
+
+pub use self::{
+    client::{BoxFuture, OptimizerClient, PostError, TransportKind},
+    command::{Command, CommandError, CommandKind, CommandUid, InvalidCommand, Sleep},
+    credential::{Credential, CredentialError},
+    endpoint::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource},
+    envelope::{Event, EventName, Goodbye, Hello, Operation, Progress, Report, Request},
+    http::{HttpOptimizer, MAX_RESPONSE_BYTES},
+    outage::Outage,
+    response::{OptimizerStatus, Response, StatusReply, UnreadableResponse},
+    retry::{Backoff, Budget, Decision, GiveUp, PostFailure, Retry, post_with_retry},
+    status::{Completion, Explanation, Outcome, Payload},
+    transport::{ProxyChoice, Transport, TransportError, Trust},
+};

@@ -1,0 +1,155 @@
+//! What is said in the log while an optimizer cannot be reached.
+
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use crate::PostError;
+
+/// The memory of one optimizer's outage, so that an unreachable optimizer is a few lines in the log and not
+/// one for each attempt: one WARN when the condition appears or changes, one a minute while it lasts, one
+/// INFO when it is over (`spec/optimizer-protocol.md` §11).
+///
+/// One value for each servo, shared by all its requests.
+#[derive(Debug, Default)]
+pub struct Outage {
+    current: Mutex<Option<Current>>,
+}
+
+#[derive(Debug)]
+struct Current {
+    condition: PostError,
+    began: Instant,
+    said: Instant,
+    failures: u64,
+}
+
+/// What there is to say.
+#[derive(Debug, PartialEq)]
+enum News {
+    /// The condition is new, or another than before.
+    Began,
+    /// Still the same, and not told for a minute.
+    Lasts { since: Duration, failures: u64 },
+    /// Told already.
+    Nothing,
+}
+
+impl Outage {
+    const REPEAT: Duration = Duration::from_secs(60);
+
+    /// Takes note of a failed attempt.
+    pub(crate) fn failed(&self, error: &PostError, next: Option<Duration>) {
+        let retry = next.map(|delay| format!("{:.1}s", delay.as_secs_f64()));
+        let retry = retry.as_deref().unwrap_or("none");
+        match self.note(error, Instant::now()) {
+            News::Began => {
+                tracing::warn!(%error, retry_in = retry, "no usable answer from the optimizer");
+            }
+            News::Lasts { since, failures } => tracing::warn!(
+                %error,
+                retry_in = retry,
+                failures,
+                "still no usable answer from the optimizer after {}s", since.as_secs()
+            ),
+            News::Nothing => tracing::debug!(%error, retry_in = retry, "attempt failed"),
+        }
+    }
+
+    /// Takes note of an answer. Says so if there was an outage.
+    pub(crate) fn answered(&self) {
+        let over = self.lock().take();
+        if let Some(over) = over {
+            tracing::info!(
+                failures = over.failures,
+                "the optimizer answers again after {}s",
+                over.began.elapsed().as_secs()
+            );
+        }
+    }
+
+    /// How long the optimizer has not given a usable answer; none if it answers.
+    pub fn lasts(&self) -> Option<Duration> {
+        self.lock().as_ref().map(|current| current.began.elapsed())
+    }
+
+    fn note(&self, error: &PostError, now: Instant) -> News {
+        let mut current = self.lock();
+        match current.as_mut() {
+            Some(known) => {
+                known.failures += 1;
+                if !known.condition.same_condition(error) {
+                    known.condition = error.clone();
+                    known.said = now;
+                    News::Began
+                } else if now.duration_since(known.said) >= Self::REPEAT {
+                    known.said = now;
+                    News::Lasts {
+                        since: now.duration_since(known.began),
+                        failures: known.failures,
+                    }
+                } else {
+                    News::Nothing
+                }
+            }
+            None => {
+                *current = Some(Current {
+                    condition: error.clone(),
+                    began: now,
+                    said: now,
+                    failures: 1,
+                });
+                News::Began
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use super::*;
+    use crate::TransportKind;
+
+    fn refused() -> PostError {
+        PostError::Transport {
+            url: "http://x/".into(),
+            kind: TransportKind::Connect,
+            detail: "refused".into(),
+        }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_then_each_minute_and_when_it_changes() {
+        let outage = Outage::default();
+        let start = Instant::now();
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(outage.note(&refused(), at(0)), News::Began);
+        assert_eq!(outage.note(&refused(), at(1)), News::Nothing);
+        assert_eq!(outage.note(&refused(), at(59)), News::Nothing);
+        assert_eq!(
+            outage.note(&refused(), at(61)),
+            News::Lasts {
+                since: Duration::from_secs(61),
+                failures: 4
+            }
+        );
+        let too_large = PostError::TooLarge {
+            url: "http://x/".into(),
+            limit: 1,
+        };
+        assert_eq!(outage.note(&too_large, at(62)), News::Began);
+        assert_eq!(outage.note(&too_large, at(63)), News::Nothing);
+        assert!(outage.lasts().is_some());
+        outage.answered();
+        assert_eq!(outage.lasts(), None);
+        assert_eq!(outage.note(&too_large, at(64)), News::Began);
+    }
+}
