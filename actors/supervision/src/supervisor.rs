@@ -1,0 +1,737 @@
+//! The actor that keeps other actors alive.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap, HashMap};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context as TaskContext, Poll, Waker};
+use std::time::Duration;
+
+use actix::fut::ActorFuture;
+use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::BoxError;
+use crate::arbiters::Seat;
+use crate::child::{ChildSpec, Placement, Supervised};
+use crate::exit::Exit;
+use crate::life::{ChildContext, Life};
+use crate::node::{Budget, GRACE, Key, Node, State, StopOrder};
+use crate::reference::ChildRef;
+use crate::restart::{History, Verdict};
+use crate::runner::{Launch, Report, Ticket};
+
+/// An actor that owns the specs of its children, starts them, and restarts them by their rules.
+///
+/// It is a child itself, of another supervisor or of the [`Root`](crate::Root). Children are added when it starts, by
+/// its `init`, and at run time through its [`ChildRef`]. A child that ends for good leaves the tree and frees its name.
+///
+/// Every end of a child is reported once, here, as one `tracing` event with the fields `path`, `exit`, `restarts` and
+/// `backoff`: `WARN` for a restart, `ERROR` for a child that is parked or escalates, `DEBUG` for an end in order.
+pub struct Supervisor {
+    context: ChildContext,
+    /// What `init` asked for, until the actor has started.
+    first: Vec<Arc<dyn Launch>>,
+    children: BTreeMap<Key, Child>,
+    names: HashMap<Arc<str>, Key>,
+    order: StopOrder,
+    closing: bool,
+    alarms: BinaryHeap<Reverse<Alarm>>,
+    /// Of this actor's task, while it waits for an alarm.
+    waker: Option<Waker>,
+}
+
+/// The children a supervisor starts with; filled by its `init`.
+pub struct Children {
+    context: ChildContext,
+    specs: Vec<Arc<dyn Launch>>,
+    order: StopOrder,
+}
+
+struct Child {
+    spec: Arc<dyn Launch>,
+    history: History,
+    phase: Phase,
+    /// Counts phases, so that an alarm set in an earlier one is told apart.
+    epoch: u64,
+}
+
+/// What a child is going through, seen from its supervisor.
+enum Phase {
+    /// A run is under way. Next: its end.
+    Running { run: Run, since: Instant },
+    /// It starts again when its alarm rings, or when told to.
+    Waiting,
+    /// It was asked to stop. Next: its end, or the alarm of its budget.
+    Stopping {
+        run: Run,
+        budget: Duration,
+        then: Sequel,
+    },
+    /// It did not stop in time and was killed. Next: its end, or, if its thread is blocked, the alarm.
+    Killed { run: Run, then: Sequel },
+}
+
+/// What follows a stop.
+#[derive(Clone, Copy, Debug)]
+enum Sequel {
+    Remove,
+    Restart,
+}
+
+struct Run {
+    life: Arc<Life>,
+    /// Given up together with the run.
+    _seat: Option<Seat>,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Alarm {
+    at: Instant,
+    key: Key,
+    epoch: u64,
+}
+
+/// Rings the supervisor's alarms. One for all children: an idle child has no timer.
+#[derive(Default)]
+struct AlarmClock(Option<Pin<Box<Sleep>>>);
+
+/// Why a supervisor gave up.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("child `{child}` needed more restarts than allowed ({restarts} so far); it last {exit}")]
+pub struct Escalated {
+    /// The child's path.
+    pub child: String,
+    /// How often it was restarted.
+    pub restarts: u64,
+    /// How its last run ended.
+    pub exit: Exit,
+}
+
+/// Why a supervisor did not do what it was told.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SuperviseError {
+    /// The name is taken by a living child, or this very spec is part of a tree already.
+    #[error(
+        "`{supervisor}` cannot start `{name}`: a child of that name is there; stop it first, or choose another name"
+    )]
+    Duplicate {
+        /// The supervisor's path.
+        supervisor: String,
+        /// The child's name.
+        name: String,
+    },
+    /// There is no child of this name, or it has ended for good.
+    #[error("`{supervisor}` has no child `{name}`")]
+    Unknown {
+        /// The supervisor's path.
+        supervisor: String,
+        /// The name that was given.
+        name: String,
+    },
+    /// The supervisor is stopping.
+    #[error("`{supervisor}` is stopping and starts nothing any more")]
+    Stopping {
+        /// The supervisor's path.
+        supervisor: String,
+    },
+    /// It was told, and goes on with it, but was not done in time.
+    #[error("`{child}` was not there yet after {after:?}")]
+    Deadline {
+        /// The child's path.
+        child: String,
+        /// The deadline that passed.
+        after: Duration,
+    },
+    /// The supervisor itself did not answer.
+    #[error(transparent)]
+    Ask(#[from] crate::AskError),
+}
+
+/// A run of a child has ended.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(crate) struct ChildEnded {
+    pub(crate) key: Key,
+    pub(crate) run: u64,
+    pub(crate) exit: Exit,
+}
+
+#[derive(Message)]
+#[rtype(result = "Result<(), SuperviseError>")]
+pub(crate) struct StartChild(pub(crate) Arc<dyn Launch>);
+
+/// Answers with the child's node, to watch it end.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Arc<Node>, SuperviseError>")]
+pub(crate) struct StopChild(pub(crate) Arc<str>);
+
+/// Answers with the child's node, and the number of the run that is to be over.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(Arc<Node>, u64), SuperviseError>")]
+pub(crate) struct RestartChild(pub(crate) Arc<str>);
+
+// === impl Children ===
+
+impl Children {
+    /// Has the supervisor start this child, after those added before it.
+    ///
+    /// A name that is taken already makes the supervisor's start fail.
+    pub fn start<A: Supervised>(&mut self, spec: ChildSpec<A>) -> ChildRef<A> {
+        let reference = spec.reference();
+        self.specs.push(Arc::new(spec));
+        reference
+    }
+
+    /// In which order the children are stopped. Default: one after the other, last started first.
+    pub fn stop_order(&mut self, order: StopOrder) {
+        self.order = order;
+    }
+
+    /// The supervisor's own context: its path, its token.
+    pub fn context(&self) -> &ChildContext {
+        &self.context
+    }
+}
+
+// === impl Supervisor ===
+
+impl Supervisor {
+    /// The spec of a supervisor.
+    ///
+    /// `init` adds its first children, in start order. It runs at each start of the supervisor and must not block; an
+    /// error it returns is a failed start.
+    pub fn spec(
+        name: impl Into<Arc<str>>,
+        init: impl Fn(&mut Children) -> Result<(), BoxError> + Send + Sync + 'static,
+    ) -> ChildSpec<Self> {
+        let mut spec = ChildSpec::new(name, move |context| {
+            let mut children = Children {
+                context,
+                specs: Vec::new(),
+                order: StopOrder::default(),
+            };
+            init(&mut children)?;
+            Ok(Self {
+                context: children.context,
+                first: children.specs,
+                children: BTreeMap::new(),
+                names: HashMap::new(),
+                order: children.order,
+                closing: false,
+                alarms: BinaryHeap::new(),
+                waker: None,
+            })
+        });
+        spec.policy.shutdown = Budget::OfChildren;
+        spec
+    }
+
+    fn node(&self) -> &Arc<Node> {
+        self.context.0.node()
+    }
+
+    fn add(
+        &mut self,
+        spec: Arc<dyn Launch>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), SuperviseError> {
+        static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
+        if self.closing {
+            return Err(SuperviseError::Stopping {
+                supervisor: self.context.path(),
+            });
+        }
+        let name = spec.node().name().clone();
+        let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
+        let budget = spec.policy().shutdown;
+        if self.names.contains_key(&name)
+            || spec
+                .node()
+                .attach(Some((self.node(), key)), budget)
+                .is_err()
+        {
+            return Err(SuperviseError::Duplicate {
+                supervisor: self.context.path(),
+                name: name.to_string(),
+            });
+        }
+        self.names.insert(name, key);
+        let phase = launch(&spec, key, ctx);
+        let child = Child {
+            spec,
+            history: History::default(),
+            phase,
+            epoch: 0,
+        };
+        self.children.insert(key, child);
+        Ok(())
+    }
+
+    fn find(&self, name: &str) -> Result<(Key, Arc<Node>), SuperviseError> {
+        let key = self.names.get(name).copied();
+        let child = key.and_then(|key| Some((key, self.children.get(&key)?.spec.node().clone())));
+        child.ok_or_else(|| SuperviseError::Unknown {
+            supervisor: self.context.path(),
+            name: name.to_owned(),
+        })
+    }
+
+    fn relaunch(&mut self, key: Key, ctx: &mut Context<Self>) {
+        if let Some(child) = self.children.get_mut(&key) {
+            child.spec.node().count_restart();
+            child.enter(launch(&child.spec, key, ctx));
+        }
+    }
+
+    fn remove(&mut self, key: Key, ctx: &mut Context<Self>) {
+        if let Some(child) = self.children.remove(&key) {
+            self.names.remove(child.spec.node().name());
+            child.spec.node().end();
+        }
+        self.go_on_closing(ctx);
+    }
+
+    fn set_alarm(&mut self, key: Key, at: Instant) {
+        let Some(child) = self.children.get(&key) else {
+            return;
+        };
+        let alarm = Alarm {
+            at,
+            key,
+            epoch: child.epoch,
+        };
+        if self
+            .alarms
+            .peek()
+            .is_none_or(|Reverse(first)| alarm < *first)
+            && let Some(waker) = &self.waker
+        {
+            waker.wake_by_ref();
+        }
+        self.alarms.push(Reverse(alarm));
+    }
+
+    fn stop_child(&mut self, key: Key, then: Sequel, ctx: &mut Context<Self>) {
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        match child.take_phase() {
+            Phase::Running { run, .. } => {
+                let node = child.spec.node();
+                let budget = node.budget();
+                node.set_state(State::Stopping);
+                run.life.ask_stop();
+                child.enter(Phase::Stopping { run, budget, then });
+                self.set_alarm(key, later(budget));
+            }
+            Phase::Waiting => match then {
+                Sequel::Remove => {
+                    child
+                        .spec
+                        .node()
+                        .note_exit(child.spec.node().latest_run(), &Exit::Stopped);
+                    self.remove(key, ctx);
+                }
+                Sequel::Restart => self.relaunch(key, ctx),
+            },
+            // The later order counts; a removal is not turned into a restart.
+            Phase::Stopping {
+                run,
+                budget,
+                then: earlier,
+            } => {
+                child.phase = Phase::Stopping {
+                    run,
+                    budget,
+                    then: earlier.or(then),
+                };
+            }
+            Phase::Killed { run, then: earlier } => {
+                child.phase = Phase::Killed {
+                    run,
+                    then: earlier.or(then),
+                };
+            }
+        }
+    }
+
+    fn close(&mut self, ctx: &mut Context<Self>) {
+        if !std::mem::replace(&mut self.closing, true) {
+            self.go_on_closing(ctx);
+        }
+    }
+
+    fn go_on_closing(&mut self, ctx: &mut Context<Self>) {
+        if !self.closing {
+            return;
+        }
+        match self.order {
+            StopOrder::Reverse => {
+                if let Some((key, child)) = self.children.last_key_value()
+                    && !child.is_going()
+                {
+                    let key = *key;
+                    self.stop_child(key, Sequel::Remove, ctx);
+                }
+            }
+            StopOrder::Together => {
+                let here = self.children.iter().filter(|(_, child)| !child.is_going());
+                let keys: Vec<Key> = here.map(|(key, _)| *key).collect();
+                for key in keys {
+                    self.stop_child(key, Sequel::Remove, ctx);
+                }
+            }
+        }
+        if self.children.is_empty() {
+            ctx.stop();
+        }
+    }
+
+    /// What happens after a run that nobody asked to end.
+    fn decide(&mut self, key: Key, exit: &Exit, ran_for: Duration, ctx: &mut Context<Self>) {
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        let node = child.spec.node().clone();
+        let rules = &child.spec.policy().rules;
+        let now = Instant::now();
+        let verdict = if self.closing {
+            Verdict::Over
+        } else {
+            child
+                .history
+                .judge(rules, exit, ran_for, now, &mut rand::rng())
+        };
+        let (path, restarts) = (node.path(), node.restarts());
+        match verdict {
+            Verdict::Over if exit.is_abnormal() => {
+                tracing::warn!(%path, %exit, restarts, "child ended; it is not restarted");
+                self.remove(key, ctx);
+            }
+            Verdict::Over => {
+                tracing::debug!(%path, %exit, restarts, "child ended");
+                self.remove(key, ctx);
+            }
+            Verdict::Restart { after } => {
+                tracing::warn!(%path, %exit, restarts, backoff = ?after, "child ended; restarting it");
+                child.enter(Phase::Waiting);
+                node.set_state(State::BackingOff { until: now + after });
+                self.set_alarm(key, now + after);
+            }
+            Verdict::Park { retry_in } => {
+                tracing::error!(%path, %exit, restarts, backoff = ?retry_in, "child needs too many restarts; parking it");
+                child.enter(Phase::Waiting);
+                node.set_state(State::Parked {
+                    until: now + retry_in,
+                });
+                self.set_alarm(key, now + retry_in);
+            }
+            Verdict::Escalate => {
+                tracing::error!(%path, %exit, restarts, "child needs too many restarts; giving up its supervisor");
+                self.context.fail(Escalated {
+                    child: path,
+                    restarts,
+                    exit: exit.clone(),
+                });
+                self.closing = true;
+                self.remove(key, ctx);
+            }
+        }
+    }
+
+    fn stopped(&mut self, key: Key, then: Sequel, exit: &Exit, ctx: &mut Context<Self>) {
+        let Some(child) = self.children.get(&key) else {
+            return;
+        };
+        let node = child.spec.node();
+        let (path, restarts) = (node.path(), node.restarts());
+        if exit.is_abnormal() {
+            tracing::warn!(%path, %exit, restarts, "child did not stop in order");
+        } else {
+            tracing::debug!(%path, %exit, restarts, "child stopped");
+        }
+        match then {
+            Sequel::Restart if !self.closing => self.relaunch(key, ctx),
+            Sequel::Restart | Sequel::Remove => self.remove(key, ctx),
+        }
+    }
+
+    fn ring(&mut self, ctx: &mut Context<Self>) {
+        let now = Instant::now();
+        while self
+            .alarms
+            .peek()
+            .is_some_and(|Reverse(alarm)| alarm.at <= now)
+        {
+            let Some(Reverse(Alarm { key, epoch, .. })) = self.alarms.pop() else {
+                return;
+            };
+            let Some(child) = self.children.get_mut(&key) else {
+                continue;
+            };
+            if child.epoch != epoch {
+                continue;
+            }
+            match child.take_phase() {
+                Phase::Waiting => self.relaunch(key, ctx),
+                Phase::Stopping { run, budget, then } => {
+                    run.life.kill(Exit::Stuck {
+                        doing: "stopping".to_owned(),
+                        after: budget,
+                    });
+                    child.enter(Phase::Killed { run, then });
+                    self.set_alarm(key, now + GRACE);
+                }
+                Phase::Killed { run, then } => {
+                    // Its thread is blocked. Whatever it supervised there is lost with it.
+                    child.spec.node().kill_children();
+                    let exit = run.life.exit().cloned().unwrap_or(Exit::Stopped);
+                    self.stopped(key, then, &exit, ctx);
+                }
+                running @ Phase::Running { .. } => child.phase = running,
+            }
+        }
+    }
+}
+
+impl Actor for Supervisor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(AlarmClock::default());
+        self.node().set_order(self.order);
+        for spec in std::mem::take(&mut self.first) {
+            if let Err(error) = self.add(spec, ctx) {
+                self.context.fail(error);
+                self.close(ctx);
+                return;
+            }
+        }
+    }
+}
+
+impl Supervised for Supervisor {
+    fn stop(&mut self, ctx: &mut Self::Context) {
+        self.close(ctx);
+    }
+}
+
+impl Handler<ChildEnded> for Supervisor {
+    type Result = ();
+
+    fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
+        let ChildEnded { key, run, exit } = ended;
+        let Some(child) = self.children.get_mut(&key) else {
+            return;
+        };
+        if child.run() != Some(run) {
+            // From a blocked thread that came back after its children were given up.
+            return;
+        }
+        match child.take_phase() {
+            Phase::Running { since, .. } => self.decide(key, &exit, since.elapsed(), ctx),
+            Phase::Stopping { then, .. } | Phase::Killed { then, .. } => {
+                self.stopped(key, then, &exit, ctx)
+            }
+            Phase::Waiting => {}
+        }
+    }
+}
+
+impl Handler<StartChild> for Supervisor {
+    type Result = Result<(), SuperviseError>;
+
+    fn handle(&mut self, StartChild(spec): StartChild, ctx: &mut Self::Context) -> Self::Result {
+        self.add(spec, ctx)
+    }
+}
+
+impl Handler<StopChild> for Supervisor {
+    type Result = Result<Arc<Node>, SuperviseError>;
+
+    fn handle(&mut self, StopChild(name): StopChild, ctx: &mut Self::Context) -> Self::Result {
+        let (key, node) = self.find(&name)?;
+        self.stop_child(key, Sequel::Remove, ctx);
+        Ok(node)
+    }
+}
+
+impl Handler<RestartChild> for Supervisor {
+    type Result = Result<(Arc<Node>, u64), SuperviseError>;
+
+    fn handle(
+        &mut self,
+        RestartChild(name): RestartChild,
+        ctx: &mut Self::Context,
+    ) -> Self::Result {
+        let (key, node) = self.find(&name)?;
+        let run = node.latest_run();
+        self.stop_child(key, Sequel::Restart, ctx);
+        Ok((node, run))
+    }
+}
+
+impl Drop for Supervisor {
+    /// However it ends: nothing it started outlives it.
+    fn drop(&mut self) {
+        for child in self.children.values() {
+            let node = child.spec.node();
+            if let Some(life) = child.life() {
+                life.kill(Exit::Stopped);
+                if node.latest_run() != life.run() {
+                    continue;
+                }
+            }
+            node.kill(&Exit::Stopped);
+        }
+    }
+}
+
+// === impl Child ===
+
+impl Child {
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        self.epoch += 1;
+    }
+
+    /// Leaves it `Waiting`; the caller decides what comes.
+    fn take_phase(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Waiting)
+    }
+
+    fn life(&self) -> Option<&Arc<Life>> {
+        match &self.phase {
+            Phase::Running { run, .. }
+            | Phase::Stopping { run, .. }
+            | Phase::Killed { run, .. } => Some(&run.life),
+            Phase::Waiting => None,
+        }
+    }
+
+    fn run(&self) -> Option<u64> {
+        self.life().map(|life| life.run())
+    }
+
+    /// Whether it is on its way out.
+    fn is_going(&self) -> bool {
+        match &self.phase {
+            Phase::Stopping { then, .. } | Phase::Killed { then, .. } => {
+                matches!(then, Sequel::Remove)
+            }
+            Phase::Running { .. } | Phase::Waiting => false,
+        }
+    }
+}
+
+impl Sequel {
+    fn or(self, later: Self) -> Self {
+        match (self, later) {
+            (Self::Restart, Self::Restart) => Self::Restart,
+            _ => Self::Remove,
+        }
+    }
+}
+
+fn launch(spec: &Arc<dyn Launch>, key: Key, ctx: &Context<Supervisor>) -> Phase {
+    let policy = spec.policy();
+    let report = Report::Supervisor {
+        to: ctx.address(),
+        key,
+    };
+    let seat = match &policy.placement {
+        Placement::Parent => Ok(None),
+        Placement::LeastLoaded(arbiters) => arbiters.seat().map(Some),
+    };
+    let away = matches!(seat, Ok(Some(_)));
+    let life = Life::new(spec.node().clone(), policy.turn_deadline, away);
+    let mut ticket = Ticket::new(life.clone(), report.clone());
+    let seat = match seat {
+        Ok(seat) => {
+            let arbiter = seat.as_ref().map(|seat| {
+                seat.occupy(&life, report);
+                seat.handle()
+            });
+            spec.clone().launch(ticket, arbiter);
+            seat
+        }
+        Err(error) => {
+            ticket.fulfil(Exit::failed(error));
+            None
+        }
+    };
+    Phase::Running {
+        run: Run { life, _seat: seat },
+        since: Instant::now(),
+    }
+}
+
+/// `wait` from now, or a century from now if no clock reaches that far.
+fn later(wait: Duration) -> Instant {
+    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+    Instant::now() + wait.min(CENTURY)
+}
+
+// === impl AlarmClock ===
+
+impl ActorFuture<Supervisor> for AlarmClock {
+    type Output = ();
+
+    fn poll(
+        mut self: Pin<&mut Self>,
+        act: &mut Supervisor,
+        ctx: &mut Context<Supervisor>,
+        cx: &mut TaskContext<'_>,
+    ) -> Poll<()> {
+        if act
+            .waker
+            .as_ref()
+            .is_none_or(|waker| !waker.will_wake(cx.waker()))
+        {
+            act.waker = Some(cx.waker().clone());
+        }
+        loop {
+            let Some(Reverse(Alarm { at, .. })) = act.alarms.peek() else {
+                self.0 = None;
+                return Poll::Pending;
+            };
+            let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(*at)));
+            if sleep.deadline() != *at {
+                sleep.as_mut().reset(*at);
+            }
+            if sleep.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.0 = None;
+            act.ring(ctx);
+        }
+    }
+}
+
+impl std::fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Supervisor({}, {} children)",
+            self.context.path(),
+            self.children.len()
+        )
+    }
+}
+
+impl std::fmt::Debug for Children {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<&str> = self
+            .specs
+            .iter()
+            .map(|spec| spec.node().name().as_ref())
+            .collect();
+        f.debug_struct("Children")
+            .field("names", &names)
+            .field("order", &self.order)
+            .finish()
+    }
+}
