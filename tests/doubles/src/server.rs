@@ -250,7 +250,9 @@ async fn read_request(stream: &mut BufStream<TcpStream>) -> io::Result<Option<Ht
     let mut headers = BTreeMap::<String, String>::new();
     let mut head = first.len();
     loop {
-        let line = read_line(stream).await?.ok_or_else(|| bad("head cut short"))?;
+        let line = read_line(stream)
+            .await?
+            .ok_or_else(|| bad("head cut short"))?;
         if line.is_empty() {
             break;
         }
@@ -291,11 +293,16 @@ async fn read_chunks(stream: &mut BufStream<TcpStream>) -> io::Result<Vec<u8>> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let mut body = Vec::new();
     loop {
-        let line = read_line(stream).await?.ok_or_else(|| bad("chunks cut short"))?;
+        let line = read_line(stream)
+            .await?
+            .ok_or_else(|| bad("chunks cut short"))?;
         let size = line.split(';').next().unwrap_or_default().trim();
         let size = usize::from_str_radix(size, 16).map_err(|_| bad("no chunk size"))?;
         if size == 0 {
-            while read_line(stream).await?.is_some_and(|line| !line.is_empty()) {}
+            while read_line(stream)
+                .await?
+                .is_some_and(|line| !line.is_empty())
+            {}
             return Ok(body);
         }
         if body.len() + size > MAX_BODY {

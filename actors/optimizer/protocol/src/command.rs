@@ -4,11 +4,13 @@ use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeMap};
 use serde_json::{Map, Value, json};
-use servo_messages::{Adjustment, Control, SignedDuration};
+use servo_messages::{
+    Adjustment, Control, SignedDuration, adjustments_from_state, adjustments_to_state,
+};
 
 use crate::{
     Operation,
-    envelope::{at, kind},
+    envelope::{at, below, kind},
 };
 
 /// The optimizer's name for one command, echoed in every report on it.
@@ -157,7 +159,10 @@ impl Command {
     }
 
     /// Reads a command by its word; `param` is never guessed by shape (§6.5).
-    pub(crate) fn from_fields(cmd: &str, fields: &Map<String, Value>) -> Result<Self, CommandError> {
+    pub(crate) fn from_fields(
+        cmd: &str,
+        fields: &Map<String, Value>,
+    ) -> Result<Self, CommandError> {
         let uid = CommandUid::from_value(fields.get("cmd_uid"));
         let operation = match cmd {
             "DESCRIBE" => Operation::Describe,
@@ -231,7 +236,8 @@ impl CommandKind {
                 control: control()?,
             },
             Operation::Adjust => Self::Adjust {
-                adjustments: adjustments(param.get("state"))?,
+                adjustments: adjustments_from_state(param.get("state").unwrap_or(&Value::Null))
+                    .map_err(|error| below("param", &error))?,
                 control: control()?,
             },
         })
@@ -248,10 +254,7 @@ impl CommandKind {
             }
             Self::Measure { metrics, control } => {
                 let control = serde_json::to_value(control)?;
-                (
-                    "MEASURE",
-                    json!({ "metrics": metrics, "control": control }),
-                )
+                ("MEASURE", json!({ "metrics": metrics, "control": control }))
             }
             Self::Adjust {
                 adjustments,
@@ -260,7 +263,7 @@ impl CommandKind {
                 let control = serde_json::to_value(control)?;
                 (
                     "ADJUST",
-                    json!({ "state": state(adjustments)?, "control": control }),
+                    json!({ "state": adjustments_to_state(adjustments), "control": control }),
                 )
             }
             Self::Sleep(sleep) => {

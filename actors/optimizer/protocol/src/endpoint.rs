@@ -46,7 +46,9 @@ pub struct OpsaniEndpoint {
 #[derive(Debug, thiserror::Error)]
 pub enum EndpointError {
     /// The id does not have the form of one.
-    #[error("optimizer id {id:?}: {problem}; expected <organization>/<name>, such as dev.opsani.com/app1")]
+    #[error(
+        "optimizer id {id:?}: {problem}; expected <organization>/<name>, such as dev.opsani.com/app1"
+    )]
     Id {
         /// The text given.
         id: String,
@@ -334,8 +336,21 @@ mod tests {
         let long = format!("{}/x", "a".repeat(51));
         let long_name = format!("abcde/{}", "a".repeat(65));
         for id in [
-            "abc/x", "-abcd.com/x", "a/b/c", "abcde/b/c", "abcde", "abcde/", "under_score/x",
-            "abcde/..", "abcde/.", "abcde/a b", "äbcdef/x", "", "/", &long, &long_name,
+            "abc/x",
+            "-abcd.com/x",
+            "a/b/c",
+            "abcde/b/c",
+            "abcde",
+            "abcde/",
+            "under_score/x",
+            "abcde/..",
+            "abcde/.",
+            "abcde/a b",
+            "äbcdef/x",
+            "",
+            "/",
+            &long,
+            &long_name,
         ] {
             let error = id.parse::<OptimizerId>().unwrap_err().to_string();
             assert!(error.starts_with("optimizer id"), "{error}");

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser::SerializeStruct};
 use serde_json::Value;
+use servo_messages::WireError;
 
 use crate::{CommandUid, Completion};
 
@@ -200,6 +201,11 @@ pub(crate) fn at(root: &str, error: &serde_path_to_error::Error<serde_json::Erro
         "." => format!("`{root}`: {}", error.inner()),
         path => format!("`{root}.{path}`: {}", error.inner()),
     }
+}
+
+/// A wire error's JSON path below `root`, and its cause.
+pub(crate) fn below(root: &str, error: &WireError) -> String {
+    format!("`{root}.{}`: {}", error.path, error.problem)
 }
 
 /// What a JSON value is, for messages.

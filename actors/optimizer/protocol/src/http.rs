@@ -69,10 +69,12 @@ impl HttpOptimizer {
     }
 
     async fn post_once(&self, request: &Request) -> Result<Response, PostError> {
-        let body = serde_json::to_vec(request).map_err(|error| self.transport_error(
-            TransportKind::Broken,
-            format!("the request cannot be written as JSON: {error}"),
-        ))?;
+        let body = serde_json::to_vec(request).map_err(|error| {
+            self.transport_error(
+                TransportKind::Broken,
+                format!("the request cannot be written as JSON: {error}"),
+            )
+        })?;
         let mut credential = self.credential();
         let mut answer = self.exchange(&credential, body.clone()).await?;
         if matches!(
@@ -259,7 +261,10 @@ fn has_cause<T: std::error::Error + 'static>(error: &(dyn std::error::Error + 's
         if cause.is::<T>() {
             return true;
         }
-        next = match cause.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        next = match cause
+            .downcast_ref::<io::Error>()
+            .and_then(io::Error::get_ref)
+        {
             Some(inner) => Some(inner),
             None => cause.source(),
         };

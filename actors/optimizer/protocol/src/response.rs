@@ -157,8 +157,8 @@ impl Response {
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(UnreadableResponse::Empty);
         }
-        let value = serde_json::from_slice(body)
-            .map_err(|e| UnreadableResponse::NotJson(e.to_string()))?;
+        let value =
+            serde_json::from_slice(body).map_err(|e| UnreadableResponse::NotJson(e.to_string()))?;
         Self::from_value(&value)
     }
 

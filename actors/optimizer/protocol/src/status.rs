@@ -8,7 +8,10 @@ use servo_messages::{
     most_severe,
 };
 
-use crate::{CommandUid, InvalidCommand, Operation, envelope::at};
+use crate::{
+    CommandUid, InvalidCommand, Operation,
+    envelope::{at, below, kind},
+};
 
 /// The end of one command. Every command but SLEEP gets exactly one.
 #[derive(Debug, Clone, PartialEq)]
@@ -196,17 +199,23 @@ impl Completion {
     fn payload(operation: Operation, param: &Value) -> Result<Payload, String> {
         let description = |key: &str| match param.get(key) {
             None | Some(Value::Null) => Ok(None),
-            Some(value) => serde_path_to_error::deserialize(value)
+            Some(value) if !value.is_object() => Err(format!(
+                "`param.{key}`: must be an object, not {}",
+                kind(value)
+            )),
+            Some(value) => Description::from_wire(value)
                 .map(Some)
-                .map_err(|e| at(&format!("param.{key}"), &e)),
+                .map_err(|error| below(&format!("param.{key}"), &error)),
         };
         match operation {
             Operation::Describe => description("descriptor")?
                 .map(Payload::Descriptor)
-                .ok_or_else(|| "`param.descriptor`: missing in a DESCRIPTION that is ok".to_owned()),
+                .ok_or_else(|| {
+                    "`param.descriptor`: missing in a DESCRIPTION that is ok".to_owned()
+                }),
             Operation::Measure => MeasurementReport::from_wire(param)
                 .map(Payload::Measurement)
-                .map_err(|error| format!("`param.{}`: {}", error.path, error.problem)),
+                .map_err(|error| below("param", &error)),
             // Older servos report nothing here (§21).
             Operation::Adjust => Ok(Payload::State(description("state")?.unwrap_or_default())),
         }
@@ -231,9 +240,11 @@ impl Serialize for Completion {
             map.serialize_entry("reason", Outcome::SUCCESS)?;
             match payload {
                 Payload::Descriptor(description) => {
-                    map.serialize_entry("descriptor", description)?;
+                    map.serialize_entry("descriptor", &description.to_wire())?;
                 }
-                Payload::State(description) => map.serialize_entry("state", description)?,
+                Payload::State(description) => {
+                    map.serialize_entry("state", &description.to_wire())?
+                }
                 Payload::Measurement(report) => {
                     map.serialize_entry("metrics", &report.metrics)?;
                     map.serialize_entry("annotations", &report.annotations)?;
