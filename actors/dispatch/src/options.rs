@@ -1,0 +1,323 @@
+//! How to dispatch an event, and what comes of it.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use servo_messages::{EventError, most_severe};
+use servo_supervision::AskError;
+use thiserror::Error;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    context::{CallContext, Chain, ProgressSink},
+    event::Stage,
+};
+
+/// Which connectors take part. Names that no connector bears are an error.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Scope {
+    /// All connectors of the servo.
+    #[default]
+    All,
+    /// These alone; an empty list is nobody.
+    Only(Vec<Arc<str>>),
+    /// All but these.
+    Except(Vec<Arc<str>>),
+}
+
+/// What an error of an `on` handler means for the others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ErrorPolicy {
+    /// The first error cancels the siblings and fails the dispatch.
+    #[default]
+    FailFast,
+    /// All run to their end; an error is that connector's result.
+    Collect,
+}
+
+/// Which stages run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stages {
+    /// Run the `before` handlers.
+    pub before: bool,
+    /// Run the `on` handlers.
+    pub on: bool,
+    /// Run the `after` handlers.
+    pub after: bool,
+}
+
+/// How to dispatch an event.
+#[derive(Clone)]
+pub struct DispatchOptions {
+    /// Who takes part.
+    pub scope: Scope,
+    /// What an error means.
+    pub on_error: ErrorPolicy,
+    /// Which stages run; all by default.
+    pub stages: Stages,
+    /// How long it may take, [`DispatchOptions::DEFAULT_TIMEOUT`] by default. Then the token fires.
+    pub timeout: Duration,
+    /// How long handlers may clean up after the token fired, 10 s by default.
+    pub grace: Duration,
+    /// Ends the dispatch early.
+    pub cancel: CancellationToken,
+    /// The optimizer's id of the command that caused it.
+    pub command_uid: Option<Arc<str>>,
+    /// Where progress goes.
+    pub progress: Option<ProgressSink>,
+}
+
+/// Where a dispatch comes from, when a handler made it.
+#[derive(Clone, Default)]
+pub(crate) struct Nesting {
+    pub(crate) chain: Chain,
+    /// The deadline of the handler's own dispatch.
+    pub(crate) not_after: Option<Instant>,
+}
+
+/// What one connector contributed.
+#[derive(Clone, Debug)]
+pub struct EventResult<T> {
+    /// Who.
+    pub connector: Arc<str>,
+    /// When the handler ended.
+    pub created_at: Timestamp,
+    /// The contribution; an error only under [`ErrorPolicy::Collect`].
+    pub value: Result<T, HandlerError>,
+}
+
+/// A connector's `before` handler said no.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Veto {
+    /// Who.
+    pub connector: Arc<str>,
+    /// Its words.
+    pub reason: String,
+}
+
+/// What came of a dispatch that did not fail.
+#[derive(Clone, Debug)]
+pub struct DispatchOutcome<T> {
+    /// Who vetoed the event; then `results` is empty, and that does not mean that nobody answered.
+    pub cancelled_by: Vec<Veto>,
+    /// Contributions in bus order.
+    pub results: Vec<EventResult<T>>,
+}
+
+/// A handler failed.
+#[derive(Clone, Debug, Error)]
+#[error("{connector}: {error}")]
+pub struct HandlerError {
+    /// Whose handler.
+    pub connector: Arc<str>,
+    /// The event.
+    pub event: Arc<str>,
+    /// The stage.
+    pub stage: Stage,
+    /// What went wrong.
+    pub error: EventError,
+}
+
+/// Why a dispatch has no outcome.
+#[derive(Clone, Debug, Error)]
+pub enum DispatchError {
+    /// Handlers failed; never empty, in bus order.
+    #[error("{}", describe(.0))]
+    Handlers(Vec<HandlerError>),
+    /// The caller's token fired and the handlers stopped.
+    #[error("{event} was cancelled")]
+    Cancelled {
+        /// The event.
+        event: Arc<str>,
+    },
+    /// The time was up.
+    #[error("{event} did not end within {}; still at work: {}", servo_messages::Duration::from(*after), .waiting_for.join(", "))]
+    Deadline {
+        /// The event.
+        event: Arc<str>,
+        /// The time it had.
+        after: Duration,
+        /// Connectors that had not answered.
+        waiting_for: Vec<String>,
+    },
+    /// The scope names a connector that the servo does not have.
+    #[error("no connector found named '{name}': the servo has {}", .valid.join(", "))]
+    UnknownConnector {
+        /// The wrong name.
+        name: String,
+        /// The right ones.
+        valid: Vec<String>,
+    },
+    /// Nested dispatches go round in circles.
+    #[error("{event} cannot be dispatched again from within itself: {chain}")]
+    Cycle {
+        /// The event.
+        event: Arc<str>,
+        /// How it came to that.
+        chain: String,
+    },
+    /// No such event exists.
+    #[error("Unknown event '{name}'{}", .nearest.as_ref().map(|n| format!(": did you mean '{n}'?")).unwrap_or_default())]
+    UnknownEvent {
+        /// The wrong name.
+        name: String,
+        /// The most similar one.
+        nearest: Option<String>,
+    },
+    /// The arguments do not fit the event.
+    #[error("invalid arguments for event '{event}': {message}")]
+    Arguments {
+        /// The event.
+        event: String,
+        /// Which argument, and why.
+        message: String,
+    },
+    /// The dispatcher itself could not be asked.
+    #[error("cannot dispatch: {0}")]
+    Dispatcher(Arc<AskError>),
+}
+
+fn describe(errors: &[HandlerError]) -> String {
+    errors
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+// === impl DispatchOptions ===
+
+impl Default for Stages {
+    fn default() -> Self {
+        Self {
+            before: true,
+            on: true,
+            after: true,
+        }
+    }
+}
+
+impl Default for DispatchOptions {
+    fn default() -> Self {
+        Self {
+            scope: Scope::All,
+            on_error: ErrorPolicy::FailFast,
+            stages: Stages::default(),
+            timeout: Self::DEFAULT_TIMEOUT,
+            grace: Self::DEFAULT_GRACE,
+            cancel: CancellationToken::new(),
+            command_uid: None,
+            progress: None,
+        }
+    }
+}
+
+impl DispatchOptions {
+    /// What an event may take when nobody says otherwise (`spec/events-and-checks.md` §2.5).
+    pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// What handlers have to clean up after their token fired (`spec/events-and-checks.md` §2.5).
+    pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
+
+    /// Options with another timeout.
+    #[must_use]
+    pub fn within(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            ..Self::default()
+        }
+    }
+
+    /// What a handler of `parent` asks for, tied to what it was asked itself.
+    pub(crate) fn nested(mut self, parent: &CallContext) -> Self {
+        // Cancelled with the parent, but its own end must not cancel the parent.
+        self.cancel = parent.cancel.child_token();
+        self.command_uid = self.command_uid.or_else(|| parent.command_uid.clone());
+        self.progress = self.progress.or_else(|| parent.progress.clone());
+        self
+    }
+}
+
+impl Nesting {
+    /// When a dispatch that begins at `now` and may take `timeout` ends.
+    pub(crate) fn deadline(&self, now: Instant, timeout: Duration) -> Instant {
+        // A timeout beyond what the clock can express is no limit in practice: a year.
+        let own = now
+            .checked_add(timeout)
+            .unwrap_or_else(|| now + Duration::from_secs(365 * 86_400));
+        self.not_after.map_or(own, |limit| own.min(limit))
+    }
+}
+
+impl fmt::Debug for DispatchOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DispatchOptions")
+            .field("scope", &self.scope)
+            .field("on_error", &self.on_error)
+            .field("stages", &self.stages)
+            .field("timeout", &self.timeout)
+            .field("command_uid", &self.command_uid)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl DispatchOutcome ===
+
+impl<T> DispatchOutcome<T> {
+    /// The contributions without their connectors; errors are left out.
+    pub fn values(self) -> impl Iterator<Item = T> {
+        self.results.into_iter().filter_map(|r| r.value.ok())
+    }
+}
+
+// === impl HandlerError ===
+
+impl HandlerError {
+    /// The error as others are told of it: its message begins with the connector.
+    pub fn into_reported(self) -> EventError {
+        EventError {
+            message: format!("{}: {}", self.connector, self.error.message),
+            ..self.error
+        }
+    }
+}
+
+// === impl DispatchError ===
+
+impl DispatchError {
+    /// The error that stands for all of them: the most severe, the earliest on a tie
+    /// (`spec/events-and-checks.md` §2.7), its message prefixed with the connector.
+    pub fn most_severe(&self) -> EventError {
+        match self {
+            DispatchError::Handlers(errors) => {
+                let winner = most_severe(errors.iter().map(|e| &e.error))
+                    .and_then(|worst| errors.iter().find(|e| std::ptr::eq(&e.error, worst)));
+                match winner {
+                    Some(e) => e.clone().into_reported(),
+                    None => EventError::failed(self.to_string()),
+                }
+            }
+            DispatchError::Cancelled { .. } => EventError::cancelled(self.to_string()),
+            DispatchError::Deadline { .. } => EventError::timed_out(self.to_string()),
+            _ => EventError::failed(self.to_string()),
+        }
+    }
+
+    /// The texts of the errors that [`DispatchError::most_severe`] did not choose.
+    pub fn other_messages(&self) -> Vec<String> {
+        let DispatchError::Handlers(errors) = self else {
+            return Vec::new();
+        };
+        let Some(worst) = most_severe(errors.iter().map(|e| &e.error)) else {
+            return Vec::new();
+        };
+        errors
+            .iter()
+            .filter(|e| !std::ptr::eq(&e.error, worst))
+            .map(ToString::to_string)
+            .collect()
+    }
+}

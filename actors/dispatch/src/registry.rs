@@ -1,0 +1,243 @@
+//! The connector types that a program knows, and connectors that are configured but not built.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use schemars::Schema;
+use servo_supervision::{Backoff, ChildSpec, Children, Exhausted, Intensity, Restart};
+
+use crate::{
+    connector::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata},
+    dispatcher::DispatcherRef,
+    host::ConnectorActor,
+    routes::Routes,
+};
+
+/// How a connector's failures are met (`spec/events-and-checks.md` §3.7).
+#[derive(Clone, Debug)]
+pub struct ConnectorPolicy {
+    /// Delays between restarts.
+    pub backoff: Backoff,
+    /// How many restarts in which time are too many.
+    pub intensity: Intensity,
+    /// How often a connector that was given up is tried again.
+    pub retry_every: Duration,
+    /// How long it may take to end.
+    pub shutdown: Duration,
+}
+
+/// A connector type, with its own types hidden.
+#[derive(Clone)]
+pub struct ConnectorType {
+    metadata: Metadata,
+    schema: fn() -> Schema,
+    parse: fn(serde_yaml::Value) -> Result<Arc<dyn ConfiguredConnector>, StanzaError>,
+}
+
+/// Why a stanza is no configuration of its connector type.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct StanzaError {
+    /// Path below the stanza.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// A connector type together with a valid configuration.
+pub trait ConfiguredConnector: Send + Sync {
+    /// The type's metadata.
+    fn metadata(&self) -> &'static Metadata;
+
+    /// What its types cannot say about the configuration.
+    fn problems(&self) -> Vec<ConfigProblem>;
+
+    /// The configuration with all defaults, as the file would say it.
+    fn effective(&self) -> serde_yaml::Value;
+
+    /// Starts the connector as a child of a servo's supervisor, and has it join the bus.
+    ///
+    /// # Errors
+    /// When the name is taken, on the bus or among the children.
+    fn mount(&self, seat: Mount<'_>) -> Result<(), BoxError>;
+}
+
+/// Where a connector is to live.
+pub struct Mount<'a> {
+    /// The servo.
+    pub servo: Arc<str>,
+    /// The connector's name.
+    pub name: Arc<str>,
+    /// The servo's dispatcher, with its bus.
+    pub dispatcher: DispatcherRef,
+    /// How its failures are met.
+    pub policy: ConnectorPolicy,
+    /// The servo's children.
+    pub children: &'a mut Children,
+}
+
+struct Configured<C: Connector>(Arc<C::Config>);
+
+/// The connector types that a program knows, by default name.
+#[derive(Clone, Debug, Default)]
+pub struct Registry(Vec<ConnectorType>);
+
+// === impl ConnectorPolicy ===
+
+impl Default for ConnectorPolicy {
+    /// Back-off 1 s to 60 s, given up after 5 restarts in 10 minutes, tried again every 5 minutes.
+    fn default() -> Self {
+        Self {
+            backoff: Backoff::try_new(
+                Duration::from_secs(1),
+                Duration::from_secs(60),
+                Duration::from_secs(60),
+            )
+            .unwrap_or_default(),
+            intensity: Intensity::try_new(5, Duration::from_secs(600)).unwrap_or_default(),
+            retry_every: Duration::from_secs(300),
+            shutdown: Duration::from_secs(10),
+        }
+    }
+}
+
+// === impl ConnectorType ===
+
+impl ConnectorType {
+    /// The type `C`.
+    pub fn of<C: Connector>() -> Self {
+        Self {
+            metadata: C::METADATA,
+            schema: || schemars::schema_for!(C::Config),
+            parse: |stanza| {
+                let config: C::Config =
+                    serde_path_to_error::deserialize(stanza).map_err(|e| StanzaError {
+                        path: e.path().to_string(),
+                        message: e.into_inner().to_string(),
+                    })?;
+                Ok(Arc::new(Configured::<C>(Arc::new(config))))
+            },
+        }
+    }
+
+    /// Name, version and the rest.
+    pub fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    /// JSON schema of the stanza.
+    pub fn schema(&self) -> Schema {
+        (self.schema)()
+    }
+
+    /// Reads a stanza.
+    ///
+    /// # Errors
+    /// With the path of the wrong key below the stanza.
+    pub fn parse(
+        &self,
+        stanza: serde_yaml::Value,
+    ) -> Result<Arc<dyn ConfiguredConnector>, StanzaError> {
+        (self.parse)(stanza)
+    }
+
+    /// `NameConnector`, as ServoX files may write it.
+    pub fn class_name(&self) -> String {
+        format!("{}Connector", self.metadata.type_name)
+    }
+}
+
+impl fmt::Debug for ConnectorType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectorType")
+            .field(&self.metadata.default_name)
+            .finish()
+    }
+}
+
+// === impl Configured ===
+
+impl<C: Connector> ConfiguredConnector for Configured<C> {
+    fn metadata(&self) -> &'static Metadata {
+        const { &C::METADATA }
+    }
+
+    fn problems(&self) -> Vec<ConfigProblem> {
+        C::validate(&self.0)
+    }
+
+    fn effective(&self) -> serde_yaml::Value {
+        serde_yaml::to_value(&*self.0).unwrap_or(serde_yaml::Value::Null)
+    }
+
+    fn mount(&self, seat: Mount<'_>) -> Result<(), BoxError> {
+        let Mount {
+            servo,
+            name,
+            dispatcher,
+            policy,
+            children,
+        } = seat;
+        let config = self.0.clone();
+        let (own_name, own_dispatcher) = (name.clone(), dispatcher.clone());
+        let spec = ChildSpec::new(name.clone(), move |child| {
+            let connector = C::build(
+                config.clone(),
+                ConnectorContext {
+                    servo: servo.clone(),
+                    name: own_name.clone(),
+                    child: child.clone(),
+                    dispatcher: own_dispatcher.clone(),
+                },
+            )?;
+            Ok(ConnectorActor::new(connector, child))
+        })
+        .restart(Restart::Permanent)
+        .backoff(policy.backoff)
+        .intensity(policy.intensity)
+        .exhausted(Exhausted::Park {
+            retry_every: policy.retry_every,
+        })
+        .shutdown(policy.shutdown);
+        dispatcher
+            .bus()
+            .join(name, Routes::<C>::of(&self.0), spec.reference())?;
+        children.start(spec);
+        Ok(())
+    }
+}
+
+// === impl Registry ===
+
+impl Registry {
+    /// No types at all.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With the type `C`; a later one replaces an earlier one of the same default name.
+    #[must_use]
+    pub fn with<C: Connector>(mut self) -> Self {
+        let new = ConnectorType::of::<C>();
+        self.0
+            .retain(|t| t.metadata.default_name != new.metadata.default_name);
+        self.0.push(new);
+        self.0.sort_by_key(|t| t.metadata.default_name);
+        self
+    }
+
+    /// All types, by default name.
+    pub fn types(&self) -> &[ConnectorType] {
+        &self.0
+    }
+
+    /// The type that `identifier` means: a default name, a class name, or the last segment of a
+    /// dotted path (`spec/config-and-cli.md` §2.7).
+    pub fn find(&self, identifier: &str) -> Option<&ConnectorType> {
+        let last = identifier.rsplit('.').next().unwrap_or(identifier);
+        self.0.iter().find(|t| {
+            t.metadata.default_name == last
+                || t.metadata.type_name == last
+                || t.class_name() == last
+        })
+    }
+}

@@ -1,0 +1,548 @@
+//! The conversation with the optimizer, from HELLO to GOODBYE, as a state machine
+//! (`spec/optimizer-protocol.md` §10).
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use servo_dispatch::{
+    Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Event, Shutdown,
+    Startup,
+};
+use servo_protocol::{
+    Backoff, Command, CommandError, CommandKind, Completion, Event as Say, Goodbye, Hello,
+    OptimizerClient, OptimizerStatus, Outage, PostError, PostFailure, Report, Request, Response,
+    Sleep, StatusReply, post_with_retry,
+};
+use servo_supervision::ChildContext;
+use thiserror::Error;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    execution::{Execution, Verdict},
+    policy::ServoPolicy,
+    status::{LastCommand, Phase, ServoStatus},
+};
+
+/// How long a servo that another deployment has replaced keeps quiet (§13).
+const DEPROVISIONED: Duration = Duration::from_secs(3600);
+/// The longest pause after an answer that is no command (§11).
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// One servo's conversation with its optimizer.
+pub(crate) struct Session {
+    pub(crate) servo: Arc<str>,
+    pub(crate) servo_uid: Option<String>,
+    pub(crate) agent: String,
+    pub(crate) telemetry: BTreeMap<String, String>,
+    pub(crate) client: Arc<dyn OptimizerClient>,
+    pub(crate) dispatcher: DispatcherRef,
+    pub(crate) policy: ServoPolicy,
+    pub(crate) status: watch::Sender<ServoStatus>,
+    pub(crate) child: ChildContext,
+    pub(crate) outage: Outage,
+    /// After an answer that is no command; reset by a command.
+    pub(crate) pause: Backoff,
+    /// Names of the metrics that were described last, to warn about others.
+    pub(crate) known_metrics: Option<Vec<String>>,
+    pub(crate) goodbye_reason: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Where the conversation stands; each state holds what exists only in it.
+enum State {
+    /// HELLO is said until it is answered, then the connectors start. Next: polling.
+    Connecting,
+    /// The next command is asked for. Next: executing, sleeping, reporting (a command that cannot
+    /// be understood), or waiting.
+    Polling,
+    /// A command is carried out. Next: reporting, or polling when the optimizer lost track.
+    Executing(Command),
+    /// Its outcome is delivered, for as long as the budget lasts. Next: polling.
+    Reporting(Box<Completion>, servo_protocol::Operation),
+    /// The optimizer has nothing to do. Next: polling.
+    Sleeping(Sleep),
+    /// The optimizer gave no usable answer. Next: polling.
+    Waiting(Duration),
+    /// Another deployment has replaced this one. Next: connecting.
+    Deprovisioned,
+}
+
+/// What a step leads to.
+enum Step {
+    To(State),
+    /// The servo was told to stop.
+    Stop,
+}
+
+/// How far the servo has come up; decides what its end must undo.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Reached {
+    Nothing,
+    Attached,
+    Connected,
+    Started,
+}
+
+/// Why a session ended other than by being told to stop.
+#[derive(Debug, Error)]
+pub enum SessionError {
+    /// A connector could not prepare.
+    #[error("the connectors could not be attached: {0}")]
+    Attach(DispatchError),
+    /// The optimizer never answered HELLO.
+    #[error("cannot connect to the optimizer at {url}: {cause}")]
+    Connect {
+        /// Where.
+        url: String,
+        /// Why.
+        cause: String,
+    },
+    /// A connector could not start.
+    #[error("startup failed: {0}")]
+    Startup(DispatchError),
+}
+
+impl Session {
+    /// Runs until the servo is told to stop.
+    pub(crate) async fn run(mut self) -> Result<(), SessionError> {
+        let stopping = self.child.stopping();
+        let mut reached = Reached::Nothing;
+        let end = self.converse(&stopping, &mut reached).await;
+        let reason = match &end {
+            Ok(()) => (self.goodbye_reason)(),
+            Err(SessionError::Startup(_)) => "startup failed".to_owned(),
+            Err(_) => "error".to_owned(),
+        };
+        self.close(reached, reason).await;
+        end
+    }
+
+    async fn converse(
+        &mut self,
+        stopping: &CancellationToken,
+        reached: &mut Reached,
+    ) -> Result<(), SessionError> {
+        self.enter(Phase::Attaching);
+        let attached = self.lifecycle(Attach, stopping).await;
+        // Those that did attach must detach, whatever became of the others.
+        *reached = Reached::Attached;
+        match attached {
+            Err(DispatchError::Cancelled { .. }) => return Ok(()),
+            Err(error) => return Err(SessionError::Attach(error)),
+            Ok(()) => {}
+        }
+        let mut state = State::Connecting;
+        loop {
+            let step = match state {
+                State::Connecting => self.connect(stopping, reached).await?,
+                State::Polling => self.poll(stopping).await,
+                State::Executing(command) => self.execute(command, stopping).await,
+                State::Reporting(completion, operation) => {
+                    self.report(*completion, operation, stopping).await
+                }
+                State::Sleeping(sleep) => self.sleep(sleep, stopping).await,
+                State::Waiting(duration) => {
+                    self.enter(Phase::Waiting { duration });
+                    self.rest(duration, State::Polling, stopping).await
+                }
+                State::Deprovisioned => {
+                    self.enter(Phase::Deprovisioned);
+                    self.rest(DEPROVISIONED, State::Connecting, stopping).await
+                }
+            };
+            match step {
+                Step::To(next) => state = next,
+                Step::Stop => return Ok(()),
+            }
+        }
+    }
+
+    // === steps ===
+
+    async fn connect(
+        &mut self,
+        stopping: &CancellationToken,
+        reached: &mut Reached,
+    ) -> Result<Step, SessionError> {
+        self.enter(Phase::Connecting);
+        tracing::info!(servo = %self.servo, optimizer = %self.client.display_url(), "Saying HELLO.");
+        let request = self.request(Say::Hello(Hello {
+            agent: self.agent.clone(),
+            telemetry: self.telemetry.clone(),
+        }));
+        let began = Instant::now();
+        let mut backoff = Backoff::standard();
+        loop {
+            let answer = post_with_retry(
+                &*self.client,
+                &request,
+                &self.policy.connect,
+                &self.outage,
+                stopping,
+            )
+            .await;
+            let cause = match answer {
+                Ok(Response::Status(reply)) if reply.status == OptimizerStatus::Ok => break,
+                Ok(Response::Status(reply)) => format!("HELLO was answered {reply}"),
+                Ok(_) => "HELLO was answered with a command".to_owned(),
+                Err(PostFailure::Cancelled) => return Ok(Step::Stop),
+                Err(PostFailure::GaveUp {
+                    error: PostError::ServoReplaced { .. },
+                    ..
+                }) => return Ok(self.replaced()),
+                Err(failure) => {
+                    return Err(SessionError::Connect {
+                        url: self.client.display_url(),
+                        cause: failure.to_string(),
+                    });
+                }
+            };
+            // An optimizer that answers but does not welcome us is asked again, as long as one
+            // that cannot be reached would be.
+            if self
+                .policy
+                .connect
+                .max_time
+                .is_some_and(|t| began.elapsed() >= t)
+            {
+                return Err(SessionError::Connect {
+                    url: self.client.display_url(),
+                    cause,
+                });
+            }
+            let delay = backoff.next_delay();
+            tracing::warn!(servo = %self.servo, retry_in = ?delay, "{cause}");
+            if stopping
+                .run_until_cancelled(tokio::time::sleep(delay))
+                .await
+                .is_none()
+            {
+                return Ok(Step::Stop);
+            }
+        }
+        *reached = (*reached).max(Reached::Connected);
+        if *reached < Reached::Started {
+            let started = self.lifecycle(Startup, stopping).await;
+            *reached = Reached::Started;
+            match started {
+                Err(DispatchError::Cancelled { .. }) => return Ok(Step::Stop),
+                Err(error) => return Err(SessionError::Startup(error)),
+                Ok(()) => {}
+            }
+        }
+        Ok(Step::To(State::Polling))
+    }
+
+    async fn poll(&mut self, stopping: &CancellationToken) -> Step {
+        self.enter(Phase::Polling);
+        tracing::debug!(servo = %self.servo, "getting next command");
+        let answer = post_with_retry(
+            &*self.client,
+            &self.request(Say::WhatsNext),
+            &self.policy.requests,
+            &self.outage,
+            stopping,
+        )
+        .await;
+        let command = match answer {
+            Ok(Response::Command(command)) => command,
+            Ok(Response::Unusable(CommandError::Invalid(invalid))) => {
+                tracing::error!(servo = %self.servo, operation = %invalid.operation, "{invalid}");
+                self.pause.reset();
+                let operation = invalid.operation;
+                return Step::To(State::Reporting(
+                    Box::new(Completion::of_invalid(&invalid)),
+                    operation,
+                ));
+            }
+            Ok(Response::Unusable(error)) => {
+                return self.wait(&format!("{error}"));
+            }
+            Ok(Response::Status(reply)) => {
+                return self.wait(&format!(
+                    "expected a command but the optimizer said {reply}"
+                ));
+            }
+            Err(PostFailure::Cancelled) => return Step::Stop,
+            Err(PostFailure::GaveUp {
+                error: PostError::ServoReplaced { .. },
+                ..
+            }) => return self.replaced(),
+            Err(failure) => return self.wait(&failure.to_string()),
+        };
+        self.pause.reset();
+        match command.kind {
+            CommandKind::Sleep(sleep) => Step::To(State::Sleeping(sleep)),
+            _ => Step::To(State::Executing(command)),
+        }
+    }
+
+    async fn execute(&mut self, command: Command, stopping: &CancellationToken) -> Step {
+        let Some(operation) = command.operation() else {
+            return Step::To(State::Polling);
+        };
+        let uid = command.uid.clone();
+        tracing::info!(
+            servo = %self.servo,
+            command_uid = uid.as_ref().map(|u| u.as_str()),
+            "What's Next? => {operation}"
+        );
+        self.enter(Phase::Executing(operation));
+        let began = Instant::now();
+        let execution = Execution {
+            servo: &self.servo,
+            servo_uid: self.servo_uid.as_deref(),
+            client: &*self.client,
+            dispatcher: &self.dispatcher,
+            policy: &self.policy,
+            outage: &self.outage,
+            status: &self.status,
+            operation,
+            uid: uid.clone(),
+        };
+        let verdict = execution
+            .run(command.kind, &mut self.known_metrics, stopping)
+            .await;
+        match verdict {
+            Verdict::Complete(completion) => {
+                let status = completion.outcome.status();
+                let explanation = completion.outcome.explanation();
+                let message = explanation.map(|e| e.message.clone());
+                if status == servo_messages::Status::Ok {
+                    tracing::debug!(servo = %self.servo, %operation, "done");
+                } else {
+                    tracing::error!(
+                        servo = %self.servo,
+                        command_uid = uid.as_ref().map(|u| u.as_str()),
+                        status = status.as_str(),
+                        reason = explanation.and_then(|e| e.reason.as_deref()),
+                        "{operation} answered {}: {}",
+                        status.as_str(),
+                        message.as_deref().unwrap_or_default(),
+                    );
+                }
+                self.status.send_modify(|s| {
+                    s.command = None;
+                    s.finished += 1;
+                    s.not_ok += u64::from(status != servo_messages::Status::Ok);
+                    s.last = Some(LastCommand {
+                        operation,
+                        status,
+                        message,
+                        took: began.elapsed(),
+                    });
+                });
+                Step::To(State::Reporting(completion, operation))
+            }
+            Verdict::Abandoned(why) => {
+                self.status.send_modify(|s| s.command = None);
+                tracing::warn!(servo = %self.servo, command_uid = uid.as_ref().map(|u| u.as_str()), "{operation} was abandoned: {why}");
+                Step::To(State::Polling)
+            }
+            Verdict::Replaced => {
+                self.status.send_modify(|s| s.command = None);
+                self.replaced()
+            }
+            Verdict::Stopped => Step::Stop,
+        }
+    }
+
+    async fn report(
+        &mut self,
+        completion: Completion,
+        operation: servo_protocol::Operation,
+        stopping: &CancellationToken,
+    ) -> Step {
+        self.enter(Phase::Reporting(operation));
+        let request = self.request(Say::Report(operation, Report::Completion(completion)));
+        // A completion that is already being sent may finish after a stop (§16).
+        let patience = CancellationToken::new();
+        let post = post_with_retry(
+            &*self.client,
+            &request,
+            &self.policy.requests,
+            &self.outage,
+            &patience,
+        );
+        tokio::pin!(post);
+        let answer = tokio::select! {
+            answer = &mut post => answer,
+            () = stopping.cancelled() => {
+                return match tokio::time::timeout(self.policy.finish_report, post).await {
+                    Ok(Ok(_)) => Step::Stop,
+                    _ => {
+                        tracing::warn!(servo = %self.servo, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
+                        Step::Stop
+                    }
+                };
+            }
+        };
+        match answer {
+            Ok(Response::Status(StatusReply {
+                status: OptimizerStatus::Ok,
+                ..
+            })) => {}
+            Ok(Response::Status(reply)) => {
+                tracing::warn!(servo = %self.servo, "the outcome of {operation} was answered {reply}");
+            }
+            Ok(_) => {
+                tracing::warn!(servo = %self.servo, "the outcome of {operation} was answered with a command; it counts as delivered");
+            }
+            Err(PostFailure::Cancelled) => return Step::Stop,
+            Err(PostFailure::GaveUp {
+                error: PostError::ServoReplaced { .. },
+                ..
+            }) => return self.replaced(),
+            Err(PostFailure::GaveUp { error, .. }) if error.delivered() => {
+                tracing::warn!(servo = %self.servo, "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}");
+            }
+            Err(failure) => {
+                let lost = serde_json::to_string(&request).unwrap_or_default();
+                tracing::error!(servo = %self.servo, completion = %lost, "the outcome of {operation} could not be delivered: {failure}");
+            }
+        }
+        Step::To(State::Polling)
+    }
+
+    async fn sleep(&mut self, sleep: Sleep, stopping: &CancellationToken) -> Step {
+        let Sleep { duration, reason } = sleep;
+        let already = self.status.borrow().slept_for.as_deref() == Some(&*reason);
+        let text = format!(
+            "Sleeping for {} ({reason}).",
+            servo_messages::Duration::from(duration)
+        );
+        // Said once for each reason: an idle servo must not fill the log.
+        if already {
+            tracing::debug!(servo = %self.servo, "{text}");
+        } else {
+            tracing::info!(servo = %self.servo, "{text}");
+        }
+        self.status
+            .send_modify(|s| s.slept_for = Some(reason.clone()));
+        self.enter(Phase::Sleeping { duration, reason });
+        self.rest(duration, State::Polling, stopping).await
+    }
+
+    async fn rest(&self, duration: Duration, then: State, stopping: &CancellationToken) -> Step {
+        match stopping
+            .run_until_cancelled(tokio::time::sleep(duration))
+            .await
+        {
+            Some(()) => Step::To(then),
+            None => Step::Stop,
+        }
+    }
+
+    fn wait(&mut self, why: &str) -> Step {
+        let duration = self
+            .pause
+            .next_delay()
+            .max(Duration::from_secs(1))
+            .min(LONGEST_PAUSE);
+        tracing::warn!(servo = %self.servo, retry_in = ?duration, "{why}");
+        Step::To(State::Waiting(duration))
+    }
+
+    fn replaced(&self) -> Step {
+        tracing::warn!(
+            servo = %self.servo,
+            servo_uid = self.servo_uid.as_deref(),
+            "the optimizer expects another deployment of this servo; asking again in {}",
+            servo_messages::Duration::from(DEPROVISIONED)
+        );
+        Step::To(State::Deprovisioned)
+    }
+
+    // === end ===
+
+    /// Undoes what was reached: connectors shut down and detach, the optimizer is told. Each part
+    /// is bounded and tried whatever became of the one before (§16).
+    async fn close(&mut self, reached: Reached, reason: String) {
+        self.enter(Phase::ShuttingDown);
+        let half = self.policy.stop_connectors / 2;
+        if reached >= Reached::Started {
+            self.ending(Shutdown, half).await;
+        }
+        if reached >= Reached::Attached {
+            self.ending(Detach, half).await;
+        }
+        if reached >= Reached::Connected {
+            let answer = post_with_retry(
+                &*self.client,
+                &self.request(Say::Goodbye(Goodbye {
+                    reason: reason.clone(),
+                })),
+                &self.policy.goodbye,
+                &self.outage,
+                &CancellationToken::new(),
+            )
+            .await;
+            match answer {
+                Ok(_) => tracing::info!(servo = %self.servo, reason, "Said GOODBYE."),
+                Err(failure) => {
+                    tracing::warn!(servo = %self.servo, reason, "GOODBYE could not be said: {failure}");
+                }
+            }
+        }
+        self.enter(Phase::Ended);
+    }
+
+    async fn lifecycle<E: Event<Output = ()>>(
+        &self,
+        event: E,
+        stopping: &CancellationToken,
+    ) -> Result<(), DispatchError> {
+        self.dispatcher
+            .dispatch(
+                event,
+                DispatchOptions {
+                    timeout: self.policy.describe_timeout,
+                    cancel: stopping.child_token(),
+                    ..DispatchOptions::default()
+                },
+            )
+            .await
+            .map(drop)
+    }
+
+    async fn ending<E: Event<Output = ()>>(&self, event: E, within: Duration) {
+        let outcome = self
+            .dispatcher
+            .dispatch(
+                event,
+                DispatchOptions {
+                    timeout: within.mul_f64(0.8),
+                    grace: within.mul_f64(0.2),
+                    on_error: ErrorPolicy::Collect,
+                    ..DispatchOptions::default()
+                },
+            )
+            .await;
+        match outcome {
+            Ok(outcome) => {
+                for error in outcome.results.into_iter().filter_map(|r| r.value.err()) {
+                    tracing::error!(servo = %self.servo, connector = %error.connector, "{} failed: {}", E::NAME, error.error);
+                }
+            }
+            Err(error) => tracing::error!(servo = %self.servo, "{} failed: {error}", E::NAME),
+        }
+    }
+
+    fn request(&self, event: Say) -> Request {
+        Request {
+            event,
+            servo_uid: self.servo_uid.clone(),
+        }
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.child.set_doing(phase.to_string());
+        self.status.send_modify(|s| {
+            s.phase = phase;
+            s.since = Instant::now();
+        });
+    }
+}

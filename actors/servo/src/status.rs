@@ -1,0 +1,129 @@
+//! What a servo is doing, for whoever looks at it.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use servo_protocol::Operation;
+
+/// Where the optimizer loop stands (`spec/optimizer-protocol.md` §10).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Connectors prepare; nothing has been said to the optimizer yet.
+    Attaching,
+    /// HELLO has not been answered.
+    Connecting,
+    /// Waits for the next command.
+    Polling,
+    /// Carries out a command.
+    Executing(Operation),
+    /// Tells the optimizer what came of it.
+    Reporting(Operation),
+    /// Sleeps, as the optimizer told it.
+    Sleeping {
+        /// For how long.
+        duration: Duration,
+        /// The optimizer's words.
+        reason: String,
+    },
+    /// Keeps off an optimizer that gave no usable answer.
+    Waiting {
+        /// For how long.
+        duration: Duration,
+    },
+    /// Another deployment has taken its place; it asks again in an hour.
+    Deprovisioned,
+    /// Connectors undo what they must.
+    ShuttingDown,
+    /// Over.
+    Ended,
+}
+
+/// A snapshot of a servo.
+#[derive(Clone, Debug)]
+pub struct ServoStatus {
+    /// Where its loop stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Instant,
+    /// The command in progress.
+    pub command: Option<CommandStatus>,
+    /// The last command that was finished.
+    pub last: Option<LastCommand>,
+    /// Why it slept last.
+    pub slept_for: Option<String>,
+    /// Commands finished so far.
+    pub finished: u64,
+    /// Of these, how many were not `ok`.
+    pub not_ok: u64,
+}
+
+/// A command in progress.
+#[derive(Clone, Debug)]
+pub struct CommandStatus {
+    /// What is done.
+    pub operation: Operation,
+    /// The optimizer's id for it.
+    pub uid: Option<String>,
+    /// Since when.
+    pub started: Instant,
+    /// 0 to 100.
+    pub percent: f64,
+}
+
+/// A finished command.
+#[derive(Clone, Debug)]
+pub struct LastCommand {
+    /// What was done.
+    pub operation: Operation,
+    /// `ok`, `failed`, ...
+    pub status: servo_messages::Status,
+    /// What the optimizer was told when it was not `ok`.
+    pub message: Option<String>,
+    /// How long it took.
+    pub took: Duration,
+}
+
+impl Default for ServoStatus {
+    fn default() -> Self {
+        Self {
+            phase: Phase::Attaching,
+            since: Instant::now(),
+            command: None,
+            last: None,
+            slept_for: None,
+            finished: 0,
+            not_ok: 0,
+        }
+    }
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Phase::Attaching => f.write_str("attaching"),
+            Phase::Connecting => f.write_str("connecting"),
+            Phase::Polling => f.write_str("polling"),
+            Phase::Executing(operation) => write!(f, "executing {operation}"),
+            Phase::Reporting(operation) => write!(f, "reporting {operation}"),
+            Phase::Sleeping { duration, reason } => {
+                write!(
+                    f,
+                    "sleeping for {} ({reason})",
+                    servo_messages::Duration::from(*duration)
+                )
+            }
+            Phase::Waiting { duration } => {
+                write!(
+                    f,
+                    "waiting for {}",
+                    servo_messages::Duration::from(*duration)
+                )
+            }
+            Phase::Deprovisioned => f.write_str("deprovisioned"),
+            Phase::ShuttingDown => f.write_str("shutting down"),
+            Phase::Ended => f.write_str("ended"),
+        }
+    }
+}
