@@ -309,7 +309,11 @@ impl Node {
 }
 
 impl Standing {
+    /// From `Ended` only [`Node::attach`] leads back.
     fn move_to(&mut self, state: State) {
+        if self.state == State::Ended {
+            return;
+        }
         self.state = state;
         self.since = Instant::now();
     }

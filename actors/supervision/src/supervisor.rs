@@ -54,6 +54,8 @@ struct Child {
     spec: Arc<dyn Launch>,
     history: History,
     phase: Phase,
+    /// The number of its latest run.
+    run: u64,
     /// Counts phases, so that an alarm set in an earlier one is told apart.
     epoch: u64,
 }
@@ -260,9 +262,11 @@ impl Supervisor {
         }
         self.names.insert(name, key);
         let phase = launch(&spec, key, ctx);
+        let run = spec.node().latest_run();
         let child = Child {
             spec,
             history: History::default(),
+            run,
             phase,
             epoch: 0,
         };
@@ -283,6 +287,7 @@ impl Supervisor {
         if let Some(child) = self.children.get_mut(&key) {
             child.spec.node().count_restart();
             child.enter(launch(&child.spec, key, ctx));
+            child.run = child.spec.node().latest_run();
         }
     }
 
@@ -527,7 +532,7 @@ impl Handler<ChildEnded> for Supervisor {
         let Some(child) = self.children.get_mut(&key) else {
             return;
         };
-        if child.run() != Some(run) {
+        if child.run != run {
             // From a blocked thread that came back after its children were given up.
             return;
         }
@@ -578,14 +583,13 @@ impl Drop for Supervisor {
     /// However it ends: nothing it started outlives it.
     fn drop(&mut self) {
         for child in self.children.values() {
-            let node = child.spec.node();
             if let Some(life) = child.life() {
                 life.kill(Exit::Stopped);
-                if node.latest_run() != life.run() {
-                    continue;
-                }
             }
-            node.kill(&Exit::Stopped);
+            // A newer run belongs to a newer supervisor, if this one sat on a blocked thread for a while.
+            if child.spec.node().latest_run() == child.run {
+                child.spec.node().kill(&Exit::Stopped);
+            }
         }
     }
 }
@@ -610,10 +614,6 @@ impl Child {
             | Phase::Killed { run, .. } => Some(&run.life),
             Phase::Waiting => None,
         }
-    }
-
-    fn run(&self) -> Option<u64> {
-        self.life().map(|life| life.run())
     }
 
     /// Whether it is on its way out.

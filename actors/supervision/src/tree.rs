@@ -42,7 +42,8 @@ impl Snapshot {
 
     fn take_at(node: &Node, path: String) -> Self {
         let reading = node.read();
-        let (doing, open_turns) = reading.life.map(|life| life.doing()).unwrap_or_default();
+        let life = reading.life.filter(|life| life.exit().is_none());
+        let (doing, open_turns) = life.map(|life| life.doing()).unwrap_or_default();
         Self {
             name: node.name().to_string(),
             state: reading.status.state,
