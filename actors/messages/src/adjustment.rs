@@ -27,13 +27,24 @@ pub struct AdjustmentParseError(pub String);
 
 impl Adjustment {
     /// This value for that setting of that component.
-    pub fn new(component: impl Into<String>, setting: impl Into<String>, value: impl Into<SettingValue>) -> Adjustment {
-        Adjustment { component: component.into(), setting: setting.into(), value: value.into() }
+    pub fn new(
+        component: impl Into<String>,
+        setting: impl Into<String>,
+        value: impl Into<SettingValue>,
+    ) -> Adjustment {
+        Adjustment {
+            component: component.into(),
+            setting: setting.into(),
+            value: value.into(),
+        }
     }
 
     /// Which setting.
     pub fn selector(&self) -> Selector {
-        Selector { component: self.component.clone(), setting: self.setting.clone() }
+        Selector {
+            component: self.component.clone(),
+            setting: self.setting.clone(),
+        }
     }
 
     /// Reads the command-line form where the component names are known, so that they may hold dots. Numbers become
@@ -50,8 +61,13 @@ impl Adjustment {
         if value.is_empty() {
             return Err(error());
         }
-        let Selector { component, setting } = Selector::parse(selector, components).map_err(|_| error())?;
-        Ok(Adjustment { component, setting, value: SettingValue::from_typed(value) })
+        let Selector { component, setting } =
+            Selector::parse(selector, components).map_err(|_| error())?;
+        Ok(Adjustment {
+            component,
+            setting,
+            value: SettingValue::from_typed(value),
+        })
     }
 }
 
@@ -90,12 +106,27 @@ pub fn adjustments_from_state(state: &Value) -> Result<Vec<Adjustment>, WireErro
             let (members, path) = wire::member_object(settings, &path, setting)?;
             let path = format!("{path}.value");
             let value = match members.get("value") {
-                None => return Err(WireError::new(path, "missing: expected a number or a string")),
+                None => {
+                    return Err(WireError::new(
+                        path,
+                        "missing: expected a number or a string",
+                    ));
+                }
                 Some(value) => SettingValue::from_json(value).ok_or_else(|| {
-                    WireError::new(path, format!("expected a number or a string but found {}", wire::kind(value)))
+                    WireError::new(
+                        path,
+                        format!(
+                            "expected a number or a string but found {}",
+                            wire::kind(value)
+                        ),
+                    )
                 })?,
             };
-            adjustments.push(Adjustment { component: name.clone(), setting: setting.clone(), value });
+            adjustments.push(Adjustment {
+                component: name.clone(),
+                setting: setting.clone(),
+                value,
+            });
         }
     }
     Ok(adjustments)
@@ -104,8 +135,15 @@ pub fn adjustments_from_state(state: &Value) -> Result<Vec<Adjustment>, WireErro
 /// The `state` that [`adjustments_from_state`] reads back. Of two adjustments of one setting the last is kept.
 pub fn adjustments_to_state(adjustments: &[Adjustment]) -> Value {
     let mut components: Map<String, Value> = Map::new();
-    for Adjustment { component, setting, value } in adjustments {
-        let entry = components.entry(component.clone()).or_insert_with(|| json!({ "settings": {} }));
+    for Adjustment {
+        component,
+        setting,
+        value,
+    } in adjustments
+    {
+        let entry = components
+            .entry(component.clone())
+            .or_insert_with(|| json!({ "settings": {} }));
         if let Some(settings) = entry.get_mut("settings").and_then(Value::as_object_mut) {
             settings.insert(setting.clone(), json!({ "value": value.to_json() }));
         }

@@ -1,6 +1,5 @@
 //! What a servo offers for tuning: components with settings, and metrics.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -23,7 +22,10 @@ pub struct Component {
 impl Component {
     /// A component with these settings.
     pub fn new(name: impl Into<String>, settings: impl IntoIterator<Item = Setting>) -> Component {
-        Component { name: name.into(), settings: settings.into_iter().collect() }
+        Component {
+            name: name.into(),
+            settings: settings.into_iter().collect(),
+        }
     }
 
     /// The setting of this name.
@@ -66,9 +68,16 @@ impl fmt::Display for MergeWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             MergeWarning::Setting { component, setting } => {
-                write!(f, "setting '{component}.{setting}' is declared more than once; the first declaration is kept")
+                write!(
+                    f,
+                    "setting '{component}.{setting}' is declared more than once; the first declaration is kept"
+                )
             }
-            MergeWarning::Metric { metric, kept, ignored } => write!(
+            MergeWarning::Metric {
+                metric,
+                kept,
+                ignored,
+            } => write!(
                 f,
                 "metric '{metric}' is declared in '{}' and in '{}'; '{}' is kept",
                 kept.name(),
@@ -82,7 +91,9 @@ impl fmt::Display for MergeWarning {
 impl Description {
     /// The component of this name.
     pub fn component(&self, name: &str) -> Option<&Component> {
-        self.components.iter().find(|component| component.name == name)
+        self.components
+            .iter()
+            .find(|component| component.name == name)
     }
 
     /// The setting of this name in the component of that name.
@@ -100,7 +111,11 @@ impl Description {
     pub fn merge(&mut self, other: Description) -> Vec<MergeWarning> {
         let mut warnings = Vec::new();
         for component in other.components {
-            match self.components.iter_mut().find(|known| known.name == component.name) {
+            match self
+                .components
+                .iter_mut()
+                .find(|known| known.name == component.name)
+            {
                 None => self.components.push(component),
                 Some(known) => {
                     for setting in component.settings {
@@ -163,10 +178,17 @@ impl Description {
             let path = format!("{path}.settings");
             if let Some(value) = component.get("settings").filter(|value| !value.is_null()) {
                 for (name, setting) in wire::object(value, &path)? {
-                    settings.push(Setting::from_wire(name, setting, &format!("{path}.{name}"))?);
+                    settings.push(Setting::from_wire(
+                        name,
+                        setting,
+                        &format!("{path}.{name}"),
+                    )?);
                 }
             }
-            description.components.push(Component { name: name.clone(), settings });
+            description.components.push(Component {
+                name: name.clone(),
+                settings,
+            });
         }
         for (name, metric) in nested(root, "measurement", "metrics")? {
             let path = format!("measurement.metrics.{name}");
@@ -175,12 +197,19 @@ impl Description {
                 Some(unit) => {
                     let path = format!("{path}.unit");
                     let text = unit.as_str().ok_or_else(|| {
-                        WireError::new(&path, format!("expected a string but found {}", wire::kind(unit)))
+                        WireError::new(
+                            &path,
+                            format!("expected a string but found {}", wire::kind(unit)),
+                        )
                     })?;
-                    text.parse().map_err(|error: UnknownUnit| WireError::new(&path, error.to_string()))?
+                    text.parse()
+                        .map_err(|error: UnknownUnit| WireError::new(&path, error.to_string()))?
                 }
             };
-            description.metrics.push(Metric { name: name.clone(), unit });
+            description.metrics.push(Metric {
+                name: name.clone(),
+                unit,
+            });
         }
         Ok(description)
     }
@@ -192,7 +221,9 @@ fn nested<'a>(
     outer: &str,
     inner: &str,
 ) -> Result<impl Iterator<Item = (&'a String, &'a Value)>, WireError> {
-    let present = |parent: &'a Map<String, Value>, key: &str| parent.get(key).filter(|value| !value.is_null());
+    let present = |parent: &'a Map<String, Value>, key: &str| {
+        parent.get(key).filter(|value| !value.is_null())
+    };
     let members = match present(root, outer) {
         None => None,
         Some(value) => match present(wire::object(value, outer)?, inner) {
@@ -223,7 +254,10 @@ impl Selector {
     ///
     /// # Errors
     /// No dot, or nothing before or after it.
-    pub fn parse<'a>(text: &str, components: impl IntoIterator<Item = &'a str>) -> Result<Selector, SelectorError> {
+    pub fn parse<'a>(
+        text: &str,
+        components: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Selector, SelectorError> {
         let known = components
             .into_iter()
             .filter_map(|component| {
@@ -233,7 +267,10 @@ impl Selector {
             .max_by_key(|(component, _)| component.len());
         match known.or_else(|| text.split_once('.')) {
             Some((component, setting)) if !component.is_empty() && !setting.is_empty() => {
-                Ok(Selector { component: component.to_owned(), setting: setting.to_owned() })
+                Ok(Selector {
+                    component: component.to_owned(),
+                    setting: setting.to_owned(),
+                })
             }
             _ => Err(SelectorError(text.to_owned())),
         }
@@ -251,21 +288,5 @@ impl FromStr for Selector {
 impl fmt::Display for Selector {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.component, self.setting)
-    }
-}
-
-/// By component and setting name, for callers that look settings up often.
-impl From<&Description> for BTreeMap<Selector, Setting> {
-    fn from(description: &Description) -> Self {
-        description
-            .components
-            .iter()
-            .flat_map(|component| {
-                component.settings.iter().map(|setting| {
-                    let selector = Selector { component: component.name.clone(), setting: setting.name().to_owned() };
-                    (selector, setting.clone())
-                })
-            })
-            .collect()
     }
 }

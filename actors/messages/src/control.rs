@@ -46,25 +46,35 @@ impl Default for Control {
 impl Control {
     /// Operate for this long, everything else as default.
     pub fn for_duration(duration: Duration) -> Control {
-        Control { duration, ..Control::default() }
+        Control {
+            duration,
+            ..Control::default()
+        }
     }
 
     /// Warmup, duration and delay together: how long a measurement takes.
     pub fn total(&self) -> Duration {
-        self.warmup.saturating_add(self.duration).saturating_add(self.delay)
+        self.warmup
+            .saturating_add(self.duration)
+            .saturating_add(self.delay)
     }
 
     /// `userdata.slo`, if it is there.
     pub fn slo(&self) -> Option<&Value> {
-        self.userdata.as_ref()?.get("slo").filter(|slo| !slo.is_null())
+        self.userdata
+            .as_ref()?
+            .get("slo")
+            .filter(|slo| !slo.is_null())
     }
 }
 
 impl<'de> Deserialize<'de> for Control {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Some(fields) = Option::<Fields>::deserialize(deserializer)? else {
+        // Through a map, as the derived reader of `Fields` would take a list for a list of its fields.
+        let Some(members) = Option::<Map<String, Value>>::deserialize(deserializer)? else {
             return Ok(Control::default());
         };
+        let fields = Fields::deserialize(Value::Object(members)).map_err(D::Error::custom)?;
         let delay = match (fields.delay, fields.past) {
             (Some(delay), Some(past)) if delay != past => {
                 return Err(D::Error::custom("past and delay attributes must be equal"));
@@ -99,35 +109,43 @@ struct Fields {
     warmup: Option<Duration>,
     #[serde(default, deserialize_with = "settlement")]
     settlement: Option<Duration>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "load")]
     load: Option<Map<String, Value>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "userdata")]
     userdata: Option<Map<String, Value>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "environment")]
     environment: Option<Map<String, Value>>,
 }
 
-fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<Duration>>, D::Error> {
+fn duration<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<Duration>>, D::Error> {
     keyed("duration", deserializer).map(Some)
 }
 
-fn delay<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    keyed("delay", deserializer)
+macro_rules! readers {
+    ($($key:ident: $value:ty),* $(,)?) => {$(
+        fn $key<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<$value>, D::Error> {
+            keyed(stringify!($key), deserializer)
+        }
+    )*};
 }
 
-fn past<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    keyed("past", deserializer)
-}
-
-fn warmup<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    keyed("warmup", deserializer)
-}
-
-fn settlement<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
-    keyed("settlement", deserializer)
+readers! {
+    delay: Duration,
+    past: Duration,
+    warmup: Duration,
+    settlement: Duration,
+    load: Map<String, Value>,
+    userdata: Map<String, Value>,
+    environment: Map<String, Value>,
 }
 
 /// Puts the key before the error: the optimizer sees only the text.
-fn keyed<'de, D: Deserializer<'de>>(key: &str, deserializer: D) -> Result<Option<Duration>, D::Error> {
-    Option::<Duration>::deserialize(deserializer).map_err(|error| D::Error::custom(format!("{key}: {error}")))
+fn keyed<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    key: &str,
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::<T>::deserialize(deserializer)
+        .map_err(|error| D::Error::custom(format!("{key}: {error}")))
 }

@@ -14,12 +14,19 @@ const MAX_SCALE: u32 = 36;
 
 impl Decimal {
     pub(crate) const fn from_int(value: i64) -> Decimal {
-        Decimal { mantissa: value as i128, scale: 0 }
+        Decimal {
+            mantissa: value as i128,
+            scale: 0,
+        }
     }
 
     /// The shortest decimal text that reads back as this float, so that `0.1` is exactly one tenth.
     pub(crate) fn from_f64(value: f64) -> Option<Decimal> {
-        if value.is_finite() { Decimal::parse(&format!("{value:e}")) } else { None }
+        if value.is_finite() {
+            Decimal::parse(&format!("{value:e}"))
+        } else {
+            None
+        }
     }
 
     /// `[+-]digits[.digits][e[+-]digits]`, at least one digit before the exponent.
@@ -42,22 +49,41 @@ impl Decimal {
             if !byte.is_ascii_digit() {
                 return None;
             }
-            mantissa = mantissa.checked_mul(10)?.checked_add(i128::from(byte - b'0'))?;
+            mantissa = mantissa
+                .checked_mul(10)?
+                .checked_add(i128::from(byte - b'0'))?;
         }
         if mantissa == 0 {
-            return Some(Decimal { mantissa: 0, scale: 0 });
+            return Some(Decimal {
+                mantissa: 0,
+                scale: 0,
+            });
         }
         let scale = i32::try_from(fraction.len()).ok()?.checked_sub(exponent)?;
         let decimal = if scale < 0 {
             let factor = 10_i128.checked_pow(scale.unsigned_abs())?;
-            Decimal { mantissa: mantissa.checked_mul(factor)?, scale: 0 }
+            Decimal {
+                mantissa: mantissa.checked_mul(factor)?,
+                scale: 0,
+            }
         } else {
-            Decimal { mantissa, scale: scale.unsigned_abs() }.normalised()
+            Decimal {
+                mantissa,
+                scale: scale.unsigned_abs(),
+            }
+            .normalised()
         };
         if decimal.scale > MAX_SCALE {
             return None;
         }
-        Some(if negative { Decimal { mantissa: -decimal.mantissa, ..decimal } } else { decimal })
+        Some(if negative {
+            Decimal {
+                mantissa: -decimal.mantissa,
+                ..decimal
+            }
+        } else {
+            decimal
+        })
     }
 
     pub(crate) fn is_zero(self) -> bool {
@@ -77,7 +103,8 @@ impl Decimal {
     }
 
     fn rescaled(self, scale: u32) -> Option<i128> {
-        self.mantissa.checked_mul(10_i128.checked_pow(scale.checked_sub(self.scale)?)?)
+        self.mantissa
+            .checked_mul(10_i128.checked_pow(scale.checked_sub(self.scale)?)?)
     }
 
     fn aligned(self, other: Decimal) -> Option<(i128, i128, u32)> {
@@ -87,18 +114,34 @@ impl Decimal {
 
     pub(crate) fn add(self, other: Decimal) -> Option<Decimal> {
         let (left, right, scale) = self.aligned(other)?;
-        Some(Decimal { mantissa: left.checked_add(right)?, scale }.normalised())
+        Some(
+            Decimal {
+                mantissa: left.checked_add(right)?,
+                scale,
+            }
+            .normalised(),
+        )
     }
 
     pub(crate) fn sub(self, other: Decimal) -> Option<Decimal> {
-        self.add(Decimal { mantissa: other.mantissa.checked_neg()?, scale: other.scale })
+        self.add(Decimal {
+            mantissa: other.mantissa.checked_neg()?,
+            scale: other.scale,
+        })
     }
 
     /// The largest whole multiple of a positive `step` that is not above `self`, and whether it is `self`.
     pub(crate) fn floor_to(self, step: Decimal) -> Option<(Decimal, bool)> {
         let (value, unit, scale) = self.aligned(step)?;
         let rest = value.checked_rem_euclid(unit)?;
-        Some((Decimal { mantissa: value.checked_sub(rest)?, scale }.normalised(), rest == 0))
+        Some((
+            Decimal {
+                mantissa: value.checked_sub(rest)?,
+                scale,
+            }
+            .normalised(),
+            rest == 0,
+        ))
     }
 
     pub(crate) fn max(self, other: Decimal) -> Option<Decimal> {
@@ -111,16 +154,28 @@ impl Decimal {
         let divisor = 10_i128.checked_pow(self.scale.checked_add(shift)?)?;
         let product = self.mantissa.checked_mul(numerator)?;
         let floor = product.div_euclid(divisor);
-        if product.rem_euclid(divisor) == 0 { Some(floor) } else { floor.checked_add(1) }
+        if product.rem_euclid(divisor) == 0 {
+            Some(floor)
+        } else {
+            floor.checked_add(1)
+        }
     }
 
     /// Digits without exponent and without trailing zeros: `2.5`, `-0.001`, `1000`.
     pub(crate) fn to_text(self) -> String {
         let Decimal { mantissa, scale } = self.normalised();
         let sign = if mantissa < 0 { "-" } else { "" };
-        let digits = format!("{:0width$}", mantissa.unsigned_abs(), width = scale as usize + 1);
+        let digits = format!(
+            "{:0width$}",
+            mantissa.unsigned_abs(),
+            width = scale as usize + 1
+        );
         let (whole, fraction) = digits.split_at(digits.len() - scale as usize);
-        if fraction.is_empty() { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") }
+        if fraction.is_empty() {
+            format!("{sign}{whole}")
+        } else {
+            format!("{sign}{whole}.{fraction}")
+        }
     }
 
     pub(crate) const fn new(mantissa: i128, scale: u32) -> Decimal {
@@ -147,7 +202,19 @@ mod tests {
         ] {
             assert_eq!(Decimal::parse(text).unwrap().to_text(), printed, "{text}");
         }
-        for text in ["", ".", "-", "e3", "1e", "1e999999999999", "1.2.3", "0x1", "1e300", "1e-300", "é"] {
+        for text in [
+            "",
+            ".",
+            "-",
+            "e3",
+            "1e",
+            "1e999999999999",
+            "1.2.3",
+            "0x1",
+            "1e300",
+            "1e-300",
+            "é",
+        ] {
             assert!(Decimal::parse(text).is_none(), "{text}");
         }
     }

@@ -102,11 +102,15 @@ impl Duration {
             return Err(DurationError::NotFinite { value: seconds });
         }
         if seconds < 0.0 {
-            return Err(DurationError::Negative { text: seconds.to_string() });
+            return Err(DurationError::Negative {
+                text: seconds.to_string(),
+            });
         }
         std::time::Duration::try_from_secs_f64(seconds)
             .map(Duration)
-            .map_err(|_| DurationError::TooLong { text: seconds.to_string() })
+            .map_err(|_| DurationError::TooLong {
+                text: seconds.to_string(),
+            })
     }
 
     /// The standard library's form.
@@ -158,7 +162,7 @@ impl From<Duration> for std::time::Duration {
 /// Compares the printed form.
 impl PartialEq<str> for Duration {
     fn eq(&self, text: &str) -> bool {
-        self.to_string() == text
+        print(self.0.as_nanos()) == text
     }
 }
 
@@ -192,7 +196,16 @@ fn print(nanos: u128) -> String {
     let (units, last): (&[(u128, &str)], u128) = if nanos < SECOND {
         (&[(1_000_000, "ms"), (1_000, "us"), (1, "ns")], 1)
     } else {
-        (&[(YEAR, "y"), (MONTH, "mm"), (DAY, "d"), (HOUR, "h"), (MINUTE, "m")], SECOND)
+        (
+            &[
+                (YEAR, "y"),
+                (MONTH, "mm"),
+                (DAY, "d"),
+                (HOUR, "h"),
+                (MINUTE, "m"),
+            ],
+            SECOND,
+        )
     };
     for (unit, name) in units {
         if rest >= *unit {
@@ -214,7 +227,9 @@ impl FromStr for Duration {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let signed: SignedDuration = text.parse()?;
-        signed.try_into().map_err(|_| DurationError::Negative { text: text.to_owned() })
+        signed.try_into().map_err(|_| DurationError::Negative {
+            text: text.to_owned(),
+        })
     }
 }
 
@@ -228,7 +243,10 @@ pub struct SignedDuration {
 impl SignedDuration {
     /// `magnitude`, below zero if `negative`.
     pub fn new(negative: bool, magnitude: Duration) -> SignedDuration {
-        SignedDuration { negative: negative && !magnitude.is_zero(), magnitude }
+        SignedDuration {
+            negative: negative && !magnitude.is_zero(),
+            magnitude,
+        }
     }
 
     /// Whether it is below zero.
@@ -243,7 +261,11 @@ impl SignedDuration {
 
     /// Zero for everything below zero.
     pub const fn clamp_to_zero(self) -> Duration {
-        if self.negative { Duration::ZERO } else { self.magnitude }
+        if self.negative {
+            Duration::ZERO
+        } else {
+            self.magnitude
+        }
     }
 
     /// Signed seconds, as near as a float can say.
@@ -257,7 +279,10 @@ impl SignedDuration {
     /// # Errors
     /// Not finite, or too long.
     pub fn try_from_secs_f64(seconds: f64) -> Result<SignedDuration, DurationError> {
-        Ok(SignedDuration::new(seconds < 0.0, Duration::try_from_secs_f64(seconds.abs())?))
+        Ok(SignedDuration::new(
+            seconds < 0.0,
+            Duration::try_from_secs_f64(seconds.abs())?,
+        ))
     }
 }
 
@@ -272,7 +297,9 @@ impl TryFrom<SignedDuration> for Duration {
 
     fn try_from(signed: SignedDuration) -> Result<Self, Self::Error> {
         if signed.negative {
-            Err(DurationError::Negative { text: signed.to_string() })
+            Err(DurationError::Negative {
+                text: signed.to_string(),
+            })
         } else {
             Ok(signed.magnitude)
         }
@@ -290,7 +317,9 @@ impl FromStr for SignedDuration {
     type Err = DurationError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let invalid = || DurationError::Invalid { text: text.to_owned() };
+        let invalid = || DurationError::Invalid {
+            text: text.to_owned(),
+        };
         let trimmed = text.trim();
         let (negative, unsigned) = match trimmed.strip_prefix(['-', '+']) {
             Some(rest) => (trimmed.starts_with('-'), rest),
@@ -306,27 +335,42 @@ impl FromStr for SignedDuration {
         let mut rest = unsigned;
         while !rest.is_empty() {
             let (value, after_value) = leading(rest, |c| c.is_ascii_digit() || c == '.');
-            let (unit, after_unit) = leading(after_value, |c| c.is_ascii_lowercase() || matches!(c, 'µ' | 'μ'));
+            let (unit, after_unit) = leading(after_value, |c| {
+                c.is_ascii_lowercase() || matches!(c, 'µ' | 'μ')
+            });
             if value.is_empty() || unit.is_empty() {
                 return Err(invalid());
             }
-            let unit_nanos = unit_nanos(unit)
-                .ok_or_else(|| DurationError::UnknownUnit { unit: unit.to_owned(), text: text.to_owned() })?;
+            let unit_nanos = unit_nanos(unit).ok_or_else(|| DurationError::UnknownUnit {
+                unit: unit.to_owned(),
+                text: text.to_owned(),
+            })?;
             let part = match decimal_nanos(value, unit_nanos) {
                 Ok(part) => part,
                 Err(NoNumber::Malformed) => {
-                    return Err(DurationError::InvalidValue { value: value.to_owned(), text: text.to_owned() });
+                    return Err(DurationError::InvalidValue {
+                        value: value.to_owned(),
+                        text: text.to_owned(),
+                    });
                 }
-                Err(NoNumber::TooLarge) => return Err(DurationError::TooLong { text: text.to_owned() }),
+                Err(NoNumber::TooLarge) => {
+                    return Err(DurationError::TooLong {
+                        text: text.to_owned(),
+                    });
+                }
             };
             nanos = nanos
                 .checked_add(part)
                 .filter(|sum| *sum <= MAX_NANOS)
-                .ok_or_else(|| DurationError::TooLong { text: text.to_owned() })?;
+                .ok_or_else(|| DurationError::TooLong {
+                    text: text.to_owned(),
+                })?;
             rest = after_unit.trim_start();
         }
         let magnitude =
-            Duration::from_total_nanos(nanos).ok_or_else(|| DurationError::TooLong { text: text.to_owned() })?;
+            Duration::from_total_nanos(nanos).ok_or_else(|| DurationError::TooLong {
+                text: text.to_owned(),
+            })?;
         Ok(SignedDuration::new(negative, magnitude))
     }
 }
@@ -369,7 +413,11 @@ fn decimal_nanos(value: &str, unit: u128) -> Result<u128, NoNumber> {
     let mut nanos: u128 = 0;
     if !whole.is_empty() {
         let whole = whole.trim_start_matches('0');
-        let whole: u128 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| NoNumber::TooLarge)? };
+        let whole: u128 = if whole.is_empty() {
+            0
+        } else {
+            whole.parse().map_err(|_| NoNumber::TooLarge)?
+        };
         nanos = whole.checked_mul(unit).ok_or(NoNumber::TooLarge)?;
     }
     let mut numerator: u128 = 0;
@@ -426,7 +474,10 @@ impl Visitor<'_> for SignedVisitor {
     }
 
     fn visit_i64<E: de::Error>(self, seconds: i64) -> Result<SignedDuration, E> {
-        Ok(SignedDuration::new(seconds < 0, Duration::from_secs(seconds.unsigned_abs())))
+        Ok(SignedDuration::new(
+            seconds < 0,
+            Duration::from_secs(seconds.unsigned_abs()),
+        ))
     }
 
     fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<SignedDuration, E> {

@@ -39,7 +39,10 @@ impl ErrorKind {
             ErrorKind::AdjustmentRejected => 3,
             ErrorKind::AdjustmentFailed => 2,
             ErrorKind::MeasurementFailed => 1,
-            ErrorKind::Cancelled | ErrorKind::TimedOut | ErrorKind::Failed | ErrorKind::Unclassified => 0,
+            ErrorKind::Cancelled
+            | ErrorKind::TimedOut
+            | ErrorKind::Failed
+            | ErrorKind::Unclassified => 0,
         }
     }
 
@@ -102,10 +105,16 @@ impl FromStr for Status {
     type Err = UnknownStatus;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Status::Ok, Status::Failed, Status::Rejected, Status::Aborted, Status::Cancelled]
-            .into_iter()
-            .find(|status| status.as_str() == text)
-            .ok_or_else(|| UnknownStatus(text.to_owned()))
+        [
+            Status::Ok,
+            Status::Failed,
+            Status::Rejected,
+            Status::Aborted,
+            Status::Cancelled,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+        .ok_or_else(|| UnknownStatus(text.to_owned()))
     }
 }
 
@@ -124,7 +133,11 @@ pub struct EventError {
 impl EventError {
     /// An error of this kind, without reason.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> EventError {
-        EventError { kind, message: message.into(), reason: None }
+        EventError {
+            kind,
+            message: message.into(),
+            reason: None,
+        }
     }
 
     /// Any failure that has no kind of its own.
@@ -134,11 +147,15 @@ impl EventError {
 
     /// A failure outside of the vocabulary (a bug, a panic), told with the connector it came from.
     pub fn unclassified(connector: impl fmt::Display, problem: impl fmt::Display) -> EventError {
-        EventError::new(ErrorKind::Unclassified, format!("{connector}: {problem}")).with_reason("unknown")
+        EventError::new(ErrorKind::Unclassified, format!("{connector}: {problem}"))
+            .with_reason("unknown")
     }
 
     /// This configuration can never work.
-    pub fn adjustment_rejected(reason: impl Into<String>, message: impl Into<String>) -> EventError {
+    pub fn adjustment_rejected(
+        reason: impl Into<String>,
+        message: impl Into<String>,
+    ) -> EventError {
         EventError::new(ErrorKind::AdjustmentRejected, message).with_reason(reason)
     }
 
@@ -175,7 +192,10 @@ impl EventError {
     /// The same error with this reason.
     #[must_use]
     pub fn with_reason(self, reason: impl Into<String>) -> EventError {
-        EventError { reason: Some(reason.into()), ..self }
+        EventError {
+            reason: Some(reason.into()),
+            ..self
+        }
     }
 
     /// What the optimizer is told.
@@ -186,5 +206,11 @@ impl EventError {
 
 /// The error to report of several: the one of highest priority, the earliest of equals.
 pub fn most_severe<'a>(errors: impl IntoIterator<Item = &'a EventError>) -> Option<&'a EventError> {
-    errors.into_iter().reduce(|worst, next| if next.kind.priority() > worst.kind.priority() { next } else { worst })
+    errors.into_iter().reduce(|worst, next| {
+        if next.kind.priority() > worst.kind.priority() {
+            next
+        } else {
+            worst
+        }
+    })
 }

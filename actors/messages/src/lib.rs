@@ -37,7 +37,9 @@ mod severity;
 mod unit;
 mod wire;
 
-pub use adjustment::{Adjustment, AdjustmentParseError, adjustments_from_state, adjustments_to_state};
+pub use adjustment::{
+    Adjustment, AdjustmentParseError, adjustments_from_state, adjustments_to_state,
+};
 pub use component::{Component, Description, MergeWarning, Selector, SelectorError};
 pub use control::Control;
 pub use duration::{Duration, DurationError, SignedDuration};
@@ -50,8 +52,8 @@ pub use number::{Number, SettingValue};
 pub use progress::{AlreadyStarted, DurationProgress, EventProgress, ProgressReport, ProgressText};
 pub use quantity::{Cores, Memory, QuantityError};
 pub use setting::{
-    EnumSetting, EnvironmentEnumSetting, EnvironmentRangeSetting, EnvironmentSetting, RangeSetting, Setting,
-    SettingError, SettingWarning, ValueType,
+    EnumSetting, EnvironmentEnumSetting, EnvironmentRangeSetting, EnvironmentSetting, RangeSetting,
+    Setting, SettingError, SettingWarning, ValueType,
 };
 pub use severity::{Severity, UnknownSeverity};
 pub use unit::{Unit, UnknownUnit};

@@ -68,7 +68,10 @@ pub struct Measurement {
 impl Measurement {
     /// A measurement of these readings, without annotations.
     pub fn new(readings: impl IntoIterator<Item = Reading>) -> Measurement {
-        Measurement { readings: readings.into_iter().collect(), annotations: BTreeMap::new() }
+        Measurement {
+            readings: readings.into_iter().collect(),
+            annotations: BTreeMap::new(),
+        }
     }
 
     /// Whether there is no reading.
@@ -86,17 +89,23 @@ impl Measurement {
 
     /// The readings of the metric of this name.
     pub fn readings_of(&self, metric: &str) -> impl Iterator<Item = &Reading> {
-        self.readings.iter().filter(move |reading| reading.metric().name == metric)
+        self.readings
+            .iter()
+            .filter(move |reading| reading.metric().name == metric)
     }
 
     /// The smallest finite value of the metric of this name.
     pub fn min(&self, metric: &str) -> Option<f64> {
-        self.readings_of(metric).flat_map(Reading::values).reduce(f64::min)
+        self.readings_of(metric)
+            .flat_map(Reading::values)
+            .reduce(f64::min)
     }
 
     /// The largest finite value of the metric of this name.
     pub fn max(&self, metric: &str) -> Option<f64> {
-        self.readings_of(metric).flat_map(Reading::values).reduce(f64::max)
+        self.readings_of(metric)
+            .flat_map(Reading::values)
+            .reduce(f64::max)
     }
 
     /// The times of the very first and the very last observation.
@@ -109,7 +118,8 @@ impl Measurement {
 
     /// From the very first to the very last observation.
     pub fn duration(&self) -> Duration {
-        self.timespan().map_or(Duration::ZERO, |(first, last)| between(first, last))
+        self.timespan()
+            .map_or(Duration::ZERO, |(first, last)| between(first, last))
     }
 
     /// The form that goes to the optimizer. `now` names the series that have no id of their own.
@@ -124,14 +134,19 @@ impl Measurement {
         let mut warnings = Warnings::default();
         for reading in &self.readings {
             let metric = reading.metric();
-            let at = match entries.iter().position(|(known, _)| known.name == metric.name) {
+            let at = match entries
+                .iter()
+                .position(|(known, _)| known.name == metric.name)
+            {
                 Some(at) => at,
                 None => {
                     entries.push((metric, Entry::default()));
                     entries.len() - 1
                 }
             };
-            let Some((known, entry)) = entries.get_mut(at) else { continue };
+            let Some((known, entry)) = entries.get_mut(at) else {
+                continue;
+            };
             if !known.unit.same_on_wire(metric.unit) {
                 warnings.push(WireWarning::UnitsDiffer {
                     metric: metric.name.clone(),
@@ -142,7 +157,9 @@ impl Measurement {
             match reading {
                 Reading::Point(point) => {
                     if entry.scalar.replace(point.value()).is_some() {
-                        warnings.push(WireWarning::RepeatedScalar { metric: metric.name.clone() });
+                        warnings.push(WireWarning::RepeatedScalar {
+                            metric: metric.name.clone(),
+                        });
                     }
                 }
                 Reading::Series(series) => entry.push_series(series, now, &mut warnings),
@@ -155,9 +172,14 @@ impl Measurement {
             match (entry.scalar, entry.series) {
                 (scalar, series) if !series.is_empty() => {
                     if scalar.is_some() {
-                        warnings.push(WireWarning::ScalarIgnored { metric: metric.name.clone() });
+                        warnings.push(WireWarning::ScalarIgnored {
+                            metric: metric.name.clone(),
+                        });
                     }
-                    metrics.insert(metric.name.clone(), json!({ "unit": unit, "values": series }));
+                    metrics.insert(
+                        metric.name.clone(),
+                        json!({ "unit": unit, "values": series }),
+                    );
                 }
                 (Some(value), _) => {
                     metrics.insert(metric.name.clone(), json!({ "unit": unit, "value": value }));
@@ -165,7 +187,11 @@ impl Measurement {
                 (None, _) => {}
             }
         }
-        MeasurementWire { metrics, annotations: self.annotations.clone(), warnings: warnings.0 }
+        MeasurementWire {
+            metrics,
+            annotations: self.annotations.clone(),
+            warnings: warnings.0,
+        }
     }
 }
 
@@ -216,16 +242,32 @@ impl fmt::Display for WireWarning {
         match self {
             WireWarning::NonFinite { metric, dropped } => {
                 let points = if *dropped == 1 { "point" } else { "points" };
-                write!(f, "metric '{metric}': dropped {dropped} non-finite {points}")
+                write!(
+                    f,
+                    "metric '{metric}': dropped {dropped} non-finite {points}"
+                )
             }
             WireWarning::ScalarIgnored { metric } => {
-                write!(f, "metric '{metric}': measured both as a time series and as a single value; the series is kept")
+                write!(
+                    f,
+                    "metric '{metric}': measured both as a time series and as a single value; the series is kept"
+                )
             }
             WireWarning::RepeatedScalar { metric } => {
-                write!(f, "metric '{metric}': measured more than once as a single value; the last is kept")
+                write!(
+                    f,
+                    "metric '{metric}': measured more than once as a single value; the last is kept"
+                )
             }
-            WireWarning::UnitsDiffer { metric, kept, ignored } => {
-                write!(f, "metric '{metric}': measured in '{kept}' and in '{ignored}'; '{kept}' is reported")
+            WireWarning::UnitsDiffer {
+                metric,
+                kept,
+                ignored,
+            } => {
+                write!(
+                    f,
+                    "metric '{metric}': measured in '{kept}' and in '{ignored}'; '{kept}' is reported"
+                )
             }
         }
     }
@@ -239,7 +281,10 @@ impl Warnings {
     fn push(&mut self, warning: WireWarning) {
         if let WireWarning::NonFinite { metric, dropped } = &warning {
             for known in &mut self.0 {
-                if let WireWarning::NonFinite { metric: same, dropped: sum } = known
+                if let WireWarning::NonFinite {
+                    metric: same,
+                    dropped: sum,
+                } = known
                     && same == metric
                 {
                     *sum += dropped;
@@ -271,12 +316,18 @@ impl Entry {
             .collect();
         let dropped = series.len() - data.len();
         if dropped > 0 {
-            warnings.push(WireWarning::NonFinite { metric: series.metric.name.clone(), dropped });
+            warnings.push(WireWarning::NonFinite {
+                metric: series.metric.name.clone(),
+                dropped,
+            });
             if data.is_empty() {
                 return;
             }
         }
-        let wanted = series.id.clone().unwrap_or_else(|| now.as_second().to_string());
+        let wanted = series
+            .id
+            .clone()
+            .unwrap_or_else(|| now.as_second().to_string());
         let id = self.unique(wanted);
         self.series.push(json!({ "id": id, "data": data }));
     }

@@ -43,8 +43,15 @@ pub struct SeriesReport {
 impl MetricReport {
     /// Every value: of all series if there are any, else the single one.
     pub fn all_values(&self) -> impl Iterator<Item = f64> {
-        let scalar = if self.values.is_empty() { self.value } else { None };
-        self.values.iter().flat_map(|series| series.data.iter().map(|(_, value)| *value)).chain(scalar)
+        let scalar = if self.values.is_empty() {
+            self.value
+        } else {
+            None
+        };
+        self.values
+            .iter()
+            .flat_map(|series| series.data.iter().map(|(_, value)| *value))
+            .chain(scalar)
     }
 
     /// How many values.
@@ -88,10 +95,15 @@ impl MeasurementReport {
         let param = wire::object(param, "param")?;
         let mut report = MeasurementReport::default();
         for (name, value) in optional_object(param, "metrics")? {
-            report.metrics.insert(name.clone(), metric_report(value, &format!("metrics.{name}"))?);
+            report.metrics.insert(
+                name.clone(),
+                metric_report(value, &format!("metrics.{name}"))?,
+            );
         }
         for (key, value) in optional_object(param, "annotations")? {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+            let text = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
             report.annotations.insert(key.clone(), text);
         }
         Ok(report)
@@ -120,9 +132,9 @@ fn metric_report(value: &Value, path: &str) -> Result<MetricReport, WireError> {
     let members = wire::object(value, path)?;
     let unit = match members.get("unit") {
         None | Some(Value::Null) => Unit::Float,
-        Some(Value::String(text)) => {
-            text.parse().map_err(|error: crate::UnknownUnit| WireError::new(format!("{path}.unit"), error.to_string()))?
-        }
+        Some(Value::String(text)) => text.parse().map_err(|error: crate::UnknownUnit| {
+            WireError::new(format!("{path}.unit"), error.to_string())
+        })?,
         Some(other) => {
             return Err(WireError::new(
                 format!("{path}.unit"),
@@ -141,7 +153,11 @@ fn metric_report(value: &Value, path: &str) -> Result<MetricReport, WireError> {
             values.push(series_report(series, &format!("{path}[{index}]"))?);
         }
     }
-    Ok(MetricReport { unit, value, values })
+    Ok(MetricReport {
+        unit,
+        value,
+        values,
+    })
 }
 
 fn series_report(value: &Value, path: &str) -> Result<SeriesReport, WireError> {
@@ -158,7 +174,9 @@ fn series_report(value: &Value, path: &str) -> Result<SeriesReport, WireError> {
         }
     };
     let data_path = format!("{path}.data");
-    let list = members.get("data").ok_or_else(|| WireError::new(&data_path, "missing: expected a list"))?;
+    let list = members
+        .get("data")
+        .ok_or_else(|| WireError::new(&data_path, "missing: expected a list"))?;
     let mut data = Vec::new();
     for (index, point) in array(list, &data_path)?.iter().enumerate() {
         let path = format!("{data_path}[{index}]");
@@ -167,19 +185,32 @@ fn series_report(value: &Value, path: &str) -> Result<SeriesReport, WireError> {
         };
         if !value.is_null() {
             let seconds = number(time, &format!("{path}[0]"))?;
-            data.push((time.as_i64().unwrap_or(seconds.floor() as i64), number(value, &format!("{path}[1]"))?));
+            data.push((
+                time.as_i64().unwrap_or(seconds.floor() as i64),
+                number(value, &format!("{path}[1]"))?,
+            ));
         }
     }
     Ok(SeriesReport { id, data })
 }
 
 fn array<'a>(value: &'a Value, path: &str) -> Result<&'a Vec<Value>, WireError> {
-    value.as_array().ok_or_else(|| WireError::new(path, format!("expected a list but found {}", wire::kind(value))))
+    value.as_array().ok_or_else(|| {
+        WireError::new(
+            path,
+            format!("expected a list but found {}", wire::kind(value)),
+        )
+    })
 }
 
 fn number(value: &Value, path: &str) -> Result<f64, WireError> {
     value
         .as_f64()
         .filter(|number| number.is_finite())
-        .ok_or_else(|| WireError::new(path, format!("expected a number but found {}", wire::kind(value))))
+        .ok_or_else(|| {
+            WireError::new(
+                path,
+                format!("expected a number but found {}", wire::kind(value)),
+            )
+        })
 }

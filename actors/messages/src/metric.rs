@@ -11,7 +11,9 @@ use crate::duration::Duration;
 use crate::unit::Unit;
 
 /// What is measured. Two metrics are the same when name and unit are.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Metric {
     /// The name the optimizer knows it by.
@@ -24,7 +26,10 @@ pub struct Metric {
 impl Metric {
     /// A metric of this name and unit.
     pub fn new(name: impl Into<String>, unit: Unit) -> Metric {
-        Metric { name: name.into(), unit }
+        Metric {
+            name: name.into(),
+            unit,
+        }
     }
 }
 
@@ -60,9 +65,16 @@ impl DataPoint {
     /// The value is NaN or infinite.
     pub fn new(metric: Metric, time: Timestamp, value: f64) -> Result<DataPoint, NonFiniteValue> {
         if value.is_finite() {
-            Ok(DataPoint { metric, time, value })
+            Ok(DataPoint {
+                metric,
+                time,
+                value,
+            })
         } else {
-            Err(NonFiniteValue { metric: metric.name, value })
+            Err(NonFiniteValue {
+                metric: metric.name,
+                value,
+            })
         }
     }
 
@@ -118,19 +130,31 @@ impl TimeSeries {
     pub fn new(metric: Metric, points: impl IntoIterator<Item = (Timestamp, f64)>) -> TimeSeries {
         let mut points: Vec<_> = points.into_iter().collect();
         points.sort_by_key(|(time, _)| *time);
-        TimeSeries { metric, points, id: None, annotation: None, metadata: BTreeMap::new() }
+        TimeSeries {
+            metric,
+            points,
+            id: None,
+            annotation: None,
+            metadata: BTreeMap::new(),
+        }
     }
 
     /// The same series under this id.
     #[must_use]
     pub fn with_id(self, id: impl Into<String>) -> TimeSeries {
-        TimeSeries { id: Some(id.into()), ..self }
+        TimeSeries {
+            id: Some(id.into()),
+            ..self
+        }
     }
 
     /// The same series with this remark.
     #[must_use]
     pub fn with_annotation(self, annotation: impl Into<String>) -> TimeSeries {
-        TimeSeries { annotation: Some(annotation.into()), ..self }
+        TimeSeries {
+            annotation: Some(annotation.into()),
+            ..self
+        }
     }
 
     /// The same series with these labels.
@@ -156,7 +180,10 @@ impl TimeSeries {
 
     /// The finite values, earliest first.
     pub fn values(&self) -> impl Iterator<Item = f64> {
-        self.points.iter().map(|(_, value)| *value).filter(|value| value.is_finite())
+        self.points
+            .iter()
+            .map(|(_, value)| *value)
+            .filter(|value| value.is_finite())
     }
 
     /// The smallest finite value.
@@ -184,7 +211,8 @@ impl TimeSeries {
 
     /// From the first to the last observation; zero for fewer than two.
     pub fn duration(&self) -> Duration {
-        self.timespan().map_or(Duration::ZERO, |(first, last)| between(first, last))
+        self.timespan()
+            .map_or(Duration::ZERO, |(first, last)| between(first, last))
     }
 }
 

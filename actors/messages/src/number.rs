@@ -37,7 +37,9 @@ impl Number {
         match self {
             Number::Int(value) => Some(value),
             // -2^63 is a float exactly, and 2^63 is the first one past the end.
-            Number::Float(value) if value.fract() == 0.0 && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&value) => {
+            Number::Float(value)
+                if value.fract() == 0.0 && (-(2_f64.powi(63))..2_f64.powi(63)).contains(&value) =>
+            {
                 Some(value as i64)
             }
             Number::Float(_) => None,
@@ -75,7 +77,10 @@ impl Number {
     pub(crate) fn from_json(number: &serde_json::Number) -> Option<Number> {
         match number.as_i64() {
             Some(value) => Some(Number::Int(value)),
-            None => number.as_f64().filter(|value| value.is_finite()).map(Number::Float),
+            None => number
+                .as_f64()
+                .filter(|value| value.is_finite())
+                .map(Number::Float),
         }
     }
 
@@ -99,7 +104,9 @@ impl PartialOrd for Number {
             (Number::Int(left), Number::Int(right)) => Some(left.cmp(&right)),
             (Number::Float(left), Number::Float(right)) => left.partial_cmp(&right),
             (Number::Int(left), Number::Float(right)) => compare_mixed(left, right),
-            (Number::Float(left), Number::Int(right)) => compare_mixed(right, left).map(Ordering::reverse),
+            (Number::Float(left), Number::Int(right)) => {
+                compare_mixed(right, left).map(Ordering::reverse)
+            }
         }
     }
 }
@@ -112,7 +119,11 @@ fn compare_mixed(int: i64, float: f64) -> Option<Ordering> {
     match Number::Float(float.floor()).as_i64() {
         Some(floor) if floor == int && float.fract() != 0.0 => Some(Ordering::Less),
         Some(floor) => Some(int.cmp(&floor)),
-        None => Some(if float > 0.0 { Ordering::Less } else { Ordering::Greater }),
+        None => Some(if float > 0.0 {
+            Ordering::Less
+        } else {
+            Ordering::Greater
+        }),
     }
 }
 
@@ -182,7 +193,9 @@ impl<'de> Deserialize<'de> for Number {
                 if value.is_finite() {
                     Ok(Number::Float(value))
                 } else {
-                    Err(E::custom(format!("invalid number {value}: it must be finite")))
+                    Err(E::custom(format!(
+                        "invalid number {value}: it must be finite"
+                    )))
                 }
             }
         }
@@ -239,7 +252,9 @@ impl SettingValue {
     /// The value a person wrote on a command line: a decimal number is a number, everything else (quantities such as
     /// `250m`, `inf`, the empty text) stays text.
     pub fn from_typed(text: &str) -> SettingValue {
-        let decimal_only = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
+        let decimal_only = text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E'));
         if decimal_only {
             if let Ok(value) = text.parse::<i64>() {
                 return Number::Int(value).into();
@@ -342,14 +357,18 @@ impl<'de> Deserialize<'de> for SettingValue {
             }
 
             fn visit_u64<E: de::Error>(self, value: u64) -> Result<SettingValue, E> {
-                Ok(i64::try_from(value).map_or(Number::Float(value as f64), Number::Int).into())
+                Ok(i64::try_from(value)
+                    .map_or(Number::Float(value as f64), Number::Int)
+                    .into())
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<SettingValue, E> {
                 if value.is_finite() {
                     Ok(value.into())
                 } else {
-                    Err(E::custom(format!("invalid number {value}: it must be finite")))
+                    Err(E::custom(format!(
+                        "invalid number {value}: it must be finite"
+                    )))
                 }
             }
 

@@ -26,7 +26,11 @@ pub struct ProgressReport {
 impl ProgressReport {
     /// A report of this many percent, brought between 0 and 100 (NaN is 0).
     pub fn new(percent: f64, message: Option<String>) -> ProgressReport {
-        let percent = if percent.is_nan() { 0.0 } else { percent.clamp(0.0, 100.0) };
+        let percent = if percent.is_nan() {
+            0.0
+        } else {
+            percent.clamp(0.0, 100.0)
+        };
         ProgressReport { percent, message }
     }
 }
@@ -59,7 +63,11 @@ impl fmt::Display for ProgressText {
 }
 
 fn share(elapsed: Duration, whole: Duration) -> f64 {
-    if elapsed >= whole { 100.0 } else { (100.0 * elapsed.as_secs_f64() / whole.as_secs_f64()).min(100.0) }
+    if elapsed >= whole {
+        100.0
+    } else {
+        (100.0 * elapsed.as_secs_f64() / whole.as_secs_f64()).min(100.0)
+    }
 }
 
 /// Progress through a fixed length of time.
@@ -72,7 +80,10 @@ pub struct DurationProgress {
 impl DurationProgress {
     /// Not yet started.
     pub const fn new(duration: Duration) -> DurationProgress {
-        DurationProgress { duration, started_at: None }
+        DurationProgress {
+            duration,
+            started_at: None,
+        }
     }
 
     /// How long it takes in all.
@@ -99,7 +110,8 @@ impl DurationProgress {
 
     /// Since the start; zero before it.
     pub fn elapsed(&self, now: impl Into<Duration>) -> Duration {
-        self.started_at.map_or(Duration::ZERO, |start| now.into().saturating_sub(start))
+        self.started_at
+            .map_or(Duration::ZERO, |start| now.into().saturating_sub(start))
     }
 
     /// Until the end.
@@ -109,7 +121,11 @@ impl DurationProgress {
 
     /// 0 before the start, then the elapsed share, at most 100; a length of zero is at 100 once started.
     pub fn percent(&self, now: impl Into<Duration>) -> f64 {
-        if self.is_started() { share(self.elapsed(now), self.duration) } else { 0.0 }
+        if self.is_started() {
+            share(self.elapsed(now), self.duration)
+        } else {
+            0.0
+        }
     }
 
     /// Whether it is at 100.
@@ -125,7 +141,10 @@ impl DurationProgress {
     /// The text for a report made now.
     pub fn text(&self, now: impl Into<Duration>) -> ProgressText {
         let now = now.into();
-        ProgressText { percent: self.percent(now), elapsed: self.elapsed(now) }
+        ProgressText {
+            percent: self.percent(now),
+            elapsed: self.elapsed(now),
+        }
     }
 }
 
@@ -151,7 +170,12 @@ enum EventState {
 impl EventProgress {
     /// Not yet started. Without `timeout` it waits for ever; without `settlement` it is complete once triggered.
     pub const fn new(timeout: Option<Duration>, settlement: Option<Duration>) -> EventProgress {
-        EventProgress { timeout, settlement, started_at: None, state: EventState::Waiting }
+        EventProgress {
+            timeout,
+            settlement,
+            started_at: None,
+            state: EventState::Waiting,
+        }
     }
 
     /// Starts the clock of the timeout.
@@ -194,7 +218,9 @@ impl EventProgress {
     /// Whether it was triggered and is being watched.
     pub fn is_settling(&self, now: impl Into<Duration>) -> bool {
         let now = now.into();
-        matches!(self.state, EventState::Settling { .. }) && !self.is_complete(now) && !self.is_timed_out(now)
+        matches!(self.state, EventState::Settling { .. })
+            && !self.is_complete(now)
+            && !self.is_timed_out(now)
     }
 
     /// Whether it happened and held through the settlement, before the timeout.
@@ -222,7 +248,8 @@ impl EventProgress {
 
     /// Since the start; zero before it.
     pub fn elapsed(&self, now: impl Into<Duration>) -> Duration {
-        self.started_at.map_or(Duration::ZERO, |start| now.into().saturating_sub(start))
+        self.started_at
+            .map_or(Duration::ZERO, |start| now.into().saturating_sub(start))
     }
 
     /// Until it completes or times out by itself; none where only a trigger can end it.
@@ -245,7 +272,9 @@ impl EventProgress {
             return 100.0;
         }
         match (self.state, self.settlement, self.started_at, self.timeout) {
-            (EventState::Settling { since }, Some(settlement), _, _) => share(now.saturating_sub(since), settlement),
+            (EventState::Settling { since }, Some(settlement), _, _) => {
+                share(now.saturating_sub(since), settlement)
+            }
             (_, _, Some(start), Some(timeout)) => share(now.saturating_sub(start), timeout),
             _ => 0.0,
         }
@@ -253,13 +282,18 @@ impl EventProgress {
 
     /// How often to report: every 60 s, or the timeout if that is shorter.
     pub fn watch_interval(&self) -> Duration {
-        self.timeout.map_or(EVENT_WATCH_INTERVAL, |timeout| timeout.min(EVENT_WATCH_INTERVAL))
+        self.timeout.map_or(EVENT_WATCH_INTERVAL, |timeout| {
+            timeout.min(EVENT_WATCH_INTERVAL)
+        })
     }
 
     /// The text for a report made now.
     pub fn text(&self, now: impl Into<Duration>) -> ProgressText {
         let now = now.into();
-        ProgressText { percent: self.percent(now), elapsed: self.elapsed(now) }
+        ProgressText {
+            percent: self.percent(now),
+            elapsed: self.elapsed(now),
+        }
     }
 
     fn deadline(&self) -> Option<Duration> {
@@ -268,7 +302,9 @@ impl EventProgress {
 
     fn settled_at(&self) -> Option<Duration> {
         match (self.state, self.settlement) {
-            (EventState::Settling { since }, Some(settlement)) => Some(since.saturating_add(settlement)),
+            (EventState::Settling { since }, Some(settlement)) => {
+                Some(since.saturating_add(settlement))
+            }
             _ => None,
         }
     }

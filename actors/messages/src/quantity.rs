@@ -54,23 +54,45 @@ struct Kind {
     expected: &'static str,
 }
 
-const CPU: Kind = Kind { what: "CPU", expected: "cores such as '250m', '1.5' or '2'" };
-const MEMORY: Kind = Kind { what: "memory", expected: "an amount such as '512Mi', '1.5GiB', '2G', or '0.5' for GiB" };
+const CPU: Kind = Kind {
+    what: "CPU",
+    expected: "cores such as '250m', '1.5' or '2'",
+};
+const MEMORY: Kind = Kind {
+    what: "memory",
+    expected: "an amount such as '512Mi', '1.5GiB', '2G', or '0.5' for GiB",
+};
 
 impl Kind {
     fn malformed(self, text: &str) -> QuantityError {
-        QuantityError::Malformed { what: self.what, text: text.to_owned(), expected: self.expected }
+        QuantityError::Malformed {
+            what: self.what,
+            text: text.to_owned(),
+            expected: self.expected,
+        }
     }
 
     /// `ceil(number * multiplier / 10^shift)`.
-    fn amount(self, text: &str, number: Decimal, multiplier: i128, shift: u32) -> Result<u64, QuantityError> {
+    fn amount(
+        self,
+        text: &str,
+        number: Decimal,
+        multiplier: i128,
+        shift: u32,
+    ) -> Result<u64, QuantityError> {
         if number.is_negative() {
-            return Err(QuantityError::Negative { what: self.what, text: text.to_owned() });
+            return Err(QuantityError::Negative {
+                what: self.what,
+                text: text.to_owned(),
+            });
         }
         number
             .scaled_ceil(multiplier, shift)
             .and_then(|amount| u64::try_from(amount).ok())
-            .ok_or_else(|| QuantityError::TooLarge { what: self.what, text: text.to_owned() })
+            .ok_or_else(|| QuantityError::TooLarge {
+                what: self.what,
+                text: text.to_owned(),
+            })
     }
 
     fn decimal_of(self, value: f64) -> Result<Decimal, QuantityError> {
@@ -80,9 +102,13 @@ impl Kind {
 
 /// Divides `1.5Gi` into number and suffix. An `e` belongs to the number where digits follow: `1E3`, but `1E` is exa.
 fn split(text: &str) -> (&str, &str) {
-    let plain = text.find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-'))).unwrap_or(text.len());
+    let plain = text
+        .find(|c: char| !(c.is_ascii_digit() || matches!(c, '.' | '+' | '-')))
+        .unwrap_or(text.len());
     let (number, rest) = text.split_at(plain);
-    let exponent = rest.strip_prefix(['e', 'E']).map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits));
+    let exponent = rest
+        .strip_prefix(['e', 'E'])
+        .map(|digits| digits.strip_prefix(['+', '-']).unwrap_or(digits));
     match exponent {
         Some(digits) if digits.starts_with(|c: char| c.is_ascii_digit()) => {
             let after = digits.trim_start_matches(|c: char| c.is_ascii_digit());
@@ -138,7 +164,8 @@ impl Cores {
     /// # Errors
     /// Negative, not finite, or too large.
     pub fn from_cores(cores: f64) -> Result<Cores, QuantityError> {
-        CPU.amount(&cores.to_string(), CPU.decimal_of(cores)?, NANOS, 0).map(Cores)
+        CPU.amount(&cores.to_string(), CPU.decimal_of(cores)?, NANOS, 0)
+            .map(Cores)
     }
 
     /// From the value of an adjustment: a number is cores, a text is read as such.
@@ -162,7 +189,10 @@ impl Cores {
         let (multiplier, shift) = kubernetes_suffix(suffix).ok_or_else(|| CPU.malformed(text))?;
         let multiplier = multiplier
             .checked_mul(NANOS)
-            .ok_or_else(|| QuantityError::TooLarge { what: CPU.what, text: text.to_owned() })?;
+            .ok_or_else(|| QuantityError::TooLarge {
+                what: CPU.what,
+                text: text.to_owned(),
+            })?;
         CPU.amount(text, number, multiplier, shift).map(Cores)
     }
 
@@ -217,7 +247,10 @@ impl fmt::Display for Cores {
             (3, _) if !self.0.is_multiple_of(1_000) => (0, "n"),
             unchanged => unchanged,
         };
-        f.pad(&format!("{}{suffix}", Decimal::new(i128::from(self.0), scale).to_text()))
+        f.pad(&format!(
+            "{}{suffix}",
+            Decimal::new(i128::from(self.0), scale).to_text()
+        ))
     }
 }
 
@@ -245,7 +278,14 @@ impl Memory {
     /// # Errors
     /// Negative, not finite, or too large.
     pub fn from_gib(gibibytes: f64) -> Result<Memory, QuantityError> {
-        MEMORY.amount(&gibibytes.to_string(), MEMORY.decimal_of(gibibytes)?, GIB, 0).map(Memory)
+        MEMORY
+            .amount(
+                &gibibytes.to_string(),
+                MEMORY.decimal_of(gibibytes)?,
+                GIB,
+                0,
+            )
+            .map(Memory)
     }
 
     /// From the value of an adjustment: a number, whole or not, is GiB; a text is read as such.
@@ -266,7 +306,8 @@ impl Memory {
     pub fn parse_kubernetes(text: &str) -> Result<Memory, QuantityError> {
         let (number, suffix) = split(text);
         let number = Decimal::parse(number).ok_or_else(|| MEMORY.malformed(text))?;
-        let (multiplier, shift) = kubernetes_suffix(suffix).ok_or_else(|| MEMORY.malformed(text))?;
+        let (multiplier, shift) =
+            kubernetes_suffix(suffix).ok_or_else(|| MEMORY.malformed(text))?;
         MEMORY.amount(text, number, multiplier, shift).map(Memory)
     }
 
@@ -287,13 +328,24 @@ impl Memory {
 
     /// One decimal, for people: `256.0Mi`, `4.0Gi`, `512.0B`.
     pub fn human(self) -> String {
-        let (shift, suffix) = BINARY.into_iter().find(|(shift, _)| self.0 >> shift > 0).unwrap_or((0, ""));
+        let (shift, suffix) = BINARY
+            .into_iter()
+            .find(|(shift, _)| self.0 >> shift > 0)
+            .unwrap_or((0, ""));
         let suffix = if suffix.is_empty() { "B" } else { suffix };
         format!("{:.1}{suffix}", self.0 as f64 / (1_u64 << shift) as f64)
     }
 }
 
-const BINARY: [(u32, &str); 7] = [(60, "Ei"), (50, "Pi"), (40, "Ti"), (30, "Gi"), (20, "Mi"), (10, "Ki"), (0, "")];
+const BINARY: [(u32, &str); 7] = [
+    (60, "Ei"),
+    (50, "Pi"),
+    (40, "Ti"),
+    (30, "Gi"),
+    (20, "Mi"),
+    (10, "Ki"),
+    (0, ""),
+];
 
 impl FromStr for Memory {
     type Err = QuantityError;
@@ -403,9 +455,12 @@ impl<'de> Deserialize<'de> for Memory {
             }
 
             fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<Memory, E> {
-                u64::try_from(bytes)
-                    .map(Memory::from_bytes)
-                    .map_err(|_| E::custom(QuantityError::Negative { what: MEMORY.what, text: bytes.to_string() }))
+                u64::try_from(bytes).map(Memory::from_bytes).map_err(|_| {
+                    E::custom(QuantityError::Negative {
+                        what: MEMORY.what,
+                        text: bytes.to_string(),
+                    })
+                })
             }
 
             fn visit_f64<E: de::Error>(self, gibibytes: f64) -> Result<Memory, E> {

@@ -107,7 +107,11 @@ pub struct UnknownUnit(pub String);
 impl fmt::Display for UnknownUnit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let quoted = |texts: Vec<&str>| {
-            texts.iter().map(|text| format!("'{text}'")).collect::<Vec<_>>().join(", ")
+            texts
+                .iter()
+                .map(|text| format!("'{text}'"))
+                .collect::<Vec<_>>()
+                .join(", ")
         };
         let mut symbols: Vec<&str> = Unit::ALL.iter().map(|unit| unit.symbol()).collect();
         symbols.dedup();
@@ -209,7 +213,9 @@ mod tests {
 
     #[test]
     fn unknown_unit_lists_both_columns() {
-        let error = serde_json::from_str::<Unit>("\"threads\"").unwrap_err().to_string();
+        let error = serde_json::from_str::<Unit>("\"threads\"")
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with(
             "unknown unit 'threads': expected one of the names 'float', 'int', 'count', 'rate', 'percentage', \
              'milliseconds', 'bytes', 'gibibytes', 'cores', 'requests_per_minute', 'requests_per_second' \

@@ -14,7 +14,10 @@ pub struct WireError {
 
 impl WireError {
     pub(crate) fn new(path: impl Into<String>, problem: impl Into<String>) -> Self {
-        WireError { path: path.into(), problem: problem.into() }
+        WireError {
+            path: path.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -30,8 +33,16 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-pub(crate) fn object<'a>(value: &'a Value, path: &str) -> Result<&'a Map<String, Value>, WireError> {
-    value.as_object().ok_or_else(|| WireError::new(path, format!("expected an object but found {}", kind(value))))
+pub(crate) fn object<'a>(
+    value: &'a Value,
+    path: &str,
+) -> Result<&'a Map<String, Value>, WireError> {
+    value.as_object().ok_or_else(|| {
+        WireError::new(
+            path,
+            format!("expected an object but found {}", kind(value)),
+        )
+    })
 }
 
 /// The object under `key`, and its own path.

@@ -110,9 +110,31 @@ impl TryFrom<RangeFields> for EnvironmentRangeSetting {
     type Error = SettingError;
 
     fn try_from(fields: RangeFields) -> Result<Self, Self::Error> {
-        let RangeFields { name, unit, min, max, step, pinned, value, literal, value_type } = fields;
-        let setting = RangeSetting { name, unit, min, max, step, pinned, value: None };
-        let mut environment = EnvironmentRangeSetting { setting, literal, value_type };
+        let RangeFields {
+            name,
+            unit,
+            min,
+            max,
+            step,
+            pinned,
+            value,
+            literal,
+            value_type,
+        } = fields;
+        let setting = RangeSetting {
+            name,
+            unit,
+            min,
+            max,
+            step,
+            pinned,
+            value: None,
+        };
+        let mut environment = EnvironmentRangeSetting {
+            setting,
+            literal,
+            value_type,
+        };
         if let Some(value) = value {
             environment.setting.value = Some(environment.cast(&value)?);
         }
@@ -122,9 +144,31 @@ impl TryFrom<RangeFields> for EnvironmentRangeSetting {
 
 impl From<EnvironmentRangeSetting> for RangeFields {
     fn from(environment: EnvironmentRangeSetting) -> Self {
-        let EnvironmentRangeSetting { setting, literal, value_type } = environment;
-        let RangeSetting { name, unit, min, max, step, pinned, value } = setting;
-        RangeFields { name, unit, min, max, step, pinned, value: value.map(SettingValue::Number), literal, value_type }
+        let EnvironmentRangeSetting {
+            setting,
+            literal,
+            value_type,
+        } = environment;
+        let RangeSetting {
+            name,
+            unit,
+            min,
+            max,
+            step,
+            pinned,
+            value,
+        } = setting;
+        RangeFields {
+            name,
+            unit,
+            min,
+            max,
+            step,
+            pinned,
+            value: value.map(SettingValue::Number),
+            literal,
+            value_type,
+        }
     }
 }
 
@@ -132,8 +176,21 @@ impl TryFrom<EnumFields> for EnvironmentEnumSetting {
     type Error = SettingError;
 
     fn try_from(fields: EnumFields) -> Result<Self, Self::Error> {
-        let EnumFields { name, unit, values, pinned, value, literal } = fields;
-        let setting = EnumSetting::try_from(EnumSettingFields { name, unit, values, pinned, value })?;
+        let EnumFields {
+            name,
+            unit,
+            values,
+            pinned,
+            value,
+            literal,
+        } = fields;
+        let setting = EnumSetting::try_from(EnumSettingFields {
+            name,
+            unit,
+            values,
+            pinned,
+            value,
+        })?;
         Ok(EnvironmentEnumSetting { setting, literal })
     }
 }
@@ -141,8 +198,21 @@ impl TryFrom<EnumFields> for EnvironmentEnumSetting {
 impl From<EnvironmentEnumSetting> for EnumFields {
     fn from(environment: EnvironmentEnumSetting) -> Self {
         let EnvironmentEnumSetting { setting, literal } = environment;
-        let EnumSetting { name, unit, values, pinned, value } = setting;
-        EnumFields { name, unit, values, pinned, value, literal }
+        let EnumSetting {
+            name,
+            unit,
+            values,
+            pinned,
+            value,
+        } = setting;
+        EnumFields {
+            name,
+            unit,
+            values,
+            pinned,
+            value,
+            literal,
+        }
     }
 }
 
@@ -155,20 +225,28 @@ impl EnvironmentRangeSetting {
         let number = match value {
             SettingValue::Number(number) => Some(*number),
             SettingValue::Text(text) => match SettingValue::from_typed(text.trim()) {
-                SettingValue::Number(number) if self.value_type.is_none() => Some(Number::Float(number.as_f64())),
+                SettingValue::Number(number) if self.value_type.is_none() => {
+                    Some(Number::Float(number.as_f64()))
+                }
                 SettingValue::Number(number) => Some(number),
                 SettingValue::Text(_) => None,
             },
         };
-        let cast = number.filter(|number| number.is_finite()).and_then(|number| match self.value_type {
-            None => Some(number),
-            Some(ValueType::Int) => number.as_i64().map(Number::Int),
-            Some(ValueType::Float) => Some(Number::Float(number.as_f64())),
-        });
+        let cast = number
+            .filter(|number| number.is_finite())
+            .and_then(|number| match self.value_type {
+                None => Some(number),
+                Some(ValueType::Int) => number.as_i64().map(Number::Int),
+                Some(ValueType::Float) => Some(Number::Float(number.as_f64())),
+            });
         cast.ok_or_else(|| SettingError::Cast {
             setting: self.setting.name.clone(),
             value: value.clone(),
-            value_type: if self.value_type == Some(ValueType::Int) { "int" } else { "float" },
+            value_type: if self.value_type == Some(ValueType::Int) {
+                "int"
+            } else {
+                "float"
+            },
         })
     }
 }
@@ -206,7 +284,11 @@ impl EnvironmentSetting {
     pub fn value_of(&self, text: &str) -> Result<SettingValue, SettingError> {
         match self {
             EnvironmentSetting::Range(range) => range.cast(&text.into()).map(|number| {
-                SettingValue::Number(if range.value_type.is_none() { range.setting.conform(number) } else { number })
+                SettingValue::Number(if range.value_type.is_none() {
+                    range.setting.conform(number)
+                } else {
+                    number
+                })
             }),
             EnvironmentSetting::Enum(list) => {
                 let typed = SettingValue::from_typed(text);
@@ -226,7 +308,12 @@ impl EnvironmentSetting {
         match self {
             EnvironmentSetting::Range(range) => {
                 let number = range.cast(value)?;
-                Ok(if range.value_type.is_none() { range.setting.conform(number) } else { number }.to_string())
+                Ok(if range.value_type.is_none() {
+                    range.setting.conform(number)
+                } else {
+                    number
+                }
+                .to_string())
             }
             EnvironmentSetting::Enum(_) => Ok(value.to_string()),
         }

@@ -45,7 +45,9 @@ pub enum SettingError {
         max: Number,
     },
     /// A range was given a number between two steps.
-    #[error("setting '{setting}': invalid value: {value} is not on a step (allowed: {min} to {max} in steps of {step})")]
+    #[error(
+        "setting '{setting}': invalid value: {value} is not on a step (allowed: {min} to {max} in steps of {step})"
+    )]
     OffStep {
         /// The setting's name.
         setting: String,

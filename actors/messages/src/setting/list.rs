@@ -52,8 +52,18 @@ impl TryFrom<EnumSettingFields> for EnumSetting {
     type Error = SettingError;
 
     fn try_from(fields: EnumSettingFields) -> Result<Self, Self::Error> {
-        let EnumSettingFields { name, unit, values, pinned, value } = fields;
-        let mut list = EnumSetting { pinned, unit, ..EnumSetting::new(name, values)? };
+        let EnumSettingFields {
+            name,
+            unit,
+            values,
+            pinned,
+            value,
+        } = fields;
+        let mut list = EnumSetting {
+            pinned,
+            unit,
+            ..EnumSetting::new(name, values)?
+        };
         if let Some(value) = value {
             list.value = Some(list.member(&value)?.clone());
         }
@@ -75,7 +85,13 @@ impl EnumSetting {
         if values.is_empty() {
             return Err(SettingError::NoValues { setting: name });
         }
-        Ok(EnumSetting { name, unit: None, values, pinned: false, value: None })
+        Ok(EnumSetting {
+            name,
+            unit: None,
+            values,
+            pinned: false,
+            value: None,
+        })
     }
 
     /// The instance type of a cloud machine: name `inst_type`, unit `ec2`.
@@ -85,16 +101,22 @@ impl EnumSetting {
     pub fn instance_type<V: Into<SettingValue>>(
         values: impl IntoIterator<Item = V>,
     ) -> Result<EnumSetting, SettingError> {
-        Ok(EnumSetting { unit: Some("ec2".to_owned()), ..EnumSetting::new("inst_type", values)? })
+        Ok(EnumSetting {
+            unit: Some("ec2".to_owned()),
+            ..EnumSetting::new("inst_type", values)?
+        })
     }
 
     /// The option that equals `value`; numbers compare numerically.
     pub(super) fn member(&self, value: &SettingValue) -> Result<&SettingValue, SettingError> {
-        self.values.iter().find(|option| *option == value).ok_or_else(|| SettingError::NotInList {
-            setting: self.name.clone(),
-            value: value.clone(),
-            listed: self.listed(),
-        })
+        self.values
+            .iter()
+            .find(|option| *option == value)
+            .ok_or_else(|| SettingError::NotInList {
+                setting: self.name.clone(),
+                value: value.clone(),
+                listed: self.listed(),
+            })
     }
 
     /// `['a', 'b']`
@@ -104,7 +126,11 @@ impl EnumSetting {
     }
 
     fn class_name(&self) -> &'static str {
-        if self.name == "inst_type" && self.unit.as_deref() == Some("ec2") { "InstanceType" } else { "EnumSetting" }
+        if self.name == "inst_type" && self.unit.as_deref() == Some("ec2") {
+            "InstanceType"
+        } else {
+            "EnumSetting"
+        }
     }
 }
 

@@ -8,7 +8,9 @@ mod list;
 mod range;
 mod warning;
 
-pub use environment::{EnvironmentEnumSetting, EnvironmentRangeSetting, EnvironmentSetting, ValueType};
+pub use environment::{
+    EnvironmentEnumSetting, EnvironmentRangeSetting, EnvironmentSetting, ValueType,
+};
 pub use error::SettingError;
 pub use list::EnumSetting;
 pub use range::RangeSetting;
@@ -79,11 +81,17 @@ impl Setting {
         match self {
             Setting::Range(range) => {
                 let number = range.number(&value)?;
-                Ok(Setting::Range(RangeSetting { value: Some(number), ..range.clone() }))
+                Ok(Setting::Range(RangeSetting {
+                    value: Some(number),
+                    ..range.clone()
+                }))
             }
             Setting::Enum(list) => {
                 let value = list.member(&value)?.clone();
-                Ok(Setting::Enum(EnumSetting { value: Some(value), ..list.clone() }))
+                Ok(Setting::Enum(EnumSetting {
+                    value: Some(value),
+                    ..list.clone()
+                }))
             }
         }
     }
@@ -93,8 +101,14 @@ impl Setting {
     #[must_use]
     pub fn with_live_value(&self, value: SettingValue) -> Setting {
         match self {
-            Setting::Range(range) => Setting::Range(RangeSetting { value: value.as_number(), ..range.clone() }),
-            Setting::Enum(list) => Setting::Enum(EnumSetting { value: Some(value), ..list.clone() }),
+            Setting::Range(range) => Setting::Range(RangeSetting {
+                value: value.as_number(),
+                ..range.clone()
+            }),
+            Setting::Enum(list) => Setting::Enum(EnumSetting {
+                value: Some(value),
+                ..list.clone()
+            }),
         }
     }
 
@@ -133,7 +147,10 @@ impl Setting {
     /// The short text `r (range 0-10, 1)`, `gc (enum ['a', 'b'])`.
     pub fn short_text(&self) -> String {
         match self {
-            Setting::Range(range) => format!("{} (range {}-{}, {})", range.name, range.min, range.max, range.step),
+            Setting::Range(range) => format!(
+                "{} (range {}-{}, {})",
+                range.name, range.min, range.max, range.step
+            ),
             Setting::Enum(list) => format!("{} (enum {})", list.name, list.listed()),
         }
     }
@@ -152,12 +169,16 @@ impl Setting {
         }
         match self {
             Setting::Range(range) => {
-                for (key, number) in [("min", range.min), ("max", range.max), ("step", range.step)] {
+                for (key, number) in [("min", range.min), ("max", range.max), ("step", range.step)]
+                {
                     wire.insert(key.to_owned(), number.to_json());
                 }
             }
             Setting::Enum(list) => {
-                wire.insert("values".to_owned(), list.values.iter().map(SettingValue::to_json).collect());
+                wire.insert(
+                    "values".to_owned(),
+                    list.values.iter().map(SettingValue::to_json).collect(),
+                );
             }
         }
         wire.insert("pinned".to_owned(), self.is_pinned().into());
@@ -204,14 +225,18 @@ impl Setting {
         let value = match members.get("value") {
             None | Some(Value::Null) => None,
             Some(value) => Some(
-                SettingValue::from_json(value).ok_or_else(|| expected(path, "value", "a number or a string", value))?,
+                SettingValue::from_json(value)
+                    .ok_or_else(|| expected(path, "value", "a number or a string", value))?,
             ),
         };
         let name = name.to_owned();
         match kind {
             "range" => {
                 let number = |key: &str| match members.get(key) {
-                    None => Err(WireError::new(format!("{path}.{key}"), "missing: expected a number")),
+                    None => Err(WireError::new(
+                        format!("{path}.{key}"),
+                        "missing: expected a number",
+                    )),
                     Some(value) => SettingValue::from_json(value)
                         .and_then(|value| value.as_number())
                         .ok_or_else(|| expected(path, key, "a number", value)),
@@ -224,24 +249,53 @@ impl Setting {
                     }
                 };
                 let (min, max, step) = (number("min")?, number("max")?, number("step")?);
-                Ok(Setting::Range(RangeSetting { name, unit, min, max, step, pinned, value }))
+                Ok(Setting::Range(RangeSetting {
+                    name,
+                    unit,
+                    min,
+                    max,
+                    step,
+                    pinned,
+                    value,
+                }))
             }
             "enum" => {
                 let list = match members.get("values") {
-                    None => return Err(WireError::new(format!("{path}.values"), "missing: expected a list")),
-                    Some(list) => list.as_array().ok_or_else(|| expected(path, "values", "a list", list))?,
+                    None => {
+                        return Err(WireError::new(
+                            format!("{path}.values"),
+                            "missing: expected a list",
+                        ));
+                    }
+                    Some(list) => list
+                        .as_array()
+                        .ok_or_else(|| expected(path, "values", "a list", list))?,
                 };
                 let mut values = Vec::with_capacity(list.len());
                 for (index, value) in list.iter().enumerate() {
                     let value = SettingValue::from_json(value).ok_or_else(|| {
-                        expected(path, &format!("values[{index}]"), "a number or a string", value)
+                        expected(
+                            path,
+                            &format!("values[{index}]"),
+                            "a number or a string",
+                            value,
+                        )
                     })?;
                     values.push(value);
                 }
                 if values.is_empty() {
-                    return Err(WireError::new(format!("{path}.values"), "expected at least one value"));
+                    return Err(WireError::new(
+                        format!("{path}.values"),
+                        "expected at least one value",
+                    ));
                 }
-                Ok(Setting::Enum(EnumSetting { name, unit, values, pinned, value }))
+                Ok(Setting::Enum(EnumSetting {
+                    name,
+                    unit,
+                    values,
+                    pinned,
+                    value,
+                }))
             }
             other => Err(WireError::new(
                 format!("{path}.type"),
@@ -252,7 +306,10 @@ impl Setting {
 }
 
 fn expected(path: &str, key: &str, wanted: &str, found: &Value) -> WireError {
-    WireError::new(format!("{path}.{key}"), format!("expected {wanted} but found {}", wire::kind(found)))
+    WireError::new(
+        format!("{path}.{key}"),
+        format!("expected {wanted} but found {}", wire::kind(found)),
+    )
 }
 
 impl From<RangeSetting> for Setting {

@@ -59,6 +59,7 @@ impl Class {
 
 /// How far, in steps, a value may be off its step: floats that an optimizer computes (0.1 + 0.2) are not exact.
 const STEP_TOLERANCE: f64 = 1e-9;
+const MAX_STEP_TOLERANCE: f64 = 1e-3;
 
 impl RangeSetting {
     /// A range without unit, pin and value.
@@ -84,21 +85,27 @@ impl RangeSetting {
     /// # Errors
     /// A bound that is not above zero or not finite.
     pub fn cpu(min: f64, max: f64) -> Result<RangeSetting, SettingError> {
-        let cpu = RangeSetting { unit: Some("cores".to_owned()), ..RangeSetting::new("cpu", min, max, 0.125) };
+        let cpu = RangeSetting {
+            unit: Some("cores".to_owned()),
+            ..RangeSetting::new("cpu", min, max, 0.125)
+        };
         cpu.positive_bounds()
     }
 
-    /// Memory: name `mem`, unit `GiB`. A lower bound of 0 shows in the warnings.
+    /// Memory: name `mem`, unit `GiB`.
     ///
     /// # Errors
-    /// A bound that is below zero or not finite.
+    /// A bound that is not above zero or not finite.
     pub fn memory(
         min: impl Into<Number>,
         max: impl Into<Number>,
         step: impl Into<Number>,
     ) -> Result<RangeSetting, SettingError> {
-        let memory = RangeSetting { unit: Some("GiB".to_owned()), ..RangeSetting::new("mem", min, max, step) };
-        if memory.min == Number::Int(0) { memory.finite_bounds() } else { memory.positive_bounds() }
+        let memory = RangeSetting {
+            unit: Some("GiB".to_owned()),
+            ..RangeSetting::new("mem", min, max, step)
+        };
+        memory.positive_bounds()
     }
 
     /// Copies of a component: name `replicas`, whole numbers, step 1 unless changed.
@@ -106,23 +113,24 @@ impl RangeSetting {
         RangeSetting::new("replicas", min, max, 1_i64)
     }
 
-    fn finite_bounds(self) -> Result<RangeSetting, SettingError> {
+    fn positive_bounds(self) -> Result<RangeSetting, SettingError> {
         for (key, value) in [("min", self.min), ("max", self.max), ("step", self.step)] {
             if !value.is_finite() {
-                return Err(SettingError::NotFinite { setting: self.name, key, value });
+                return Err(SettingError::NotFinite {
+                    setting: self.name,
+                    key,
+                    value,
+                });
+            }
+            if key != "step" && value <= Number::Int(0) {
+                return Err(SettingError::NotPositive {
+                    setting: self.name,
+                    key,
+                    value,
+                });
             }
         }
         Ok(self)
-    }
-
-    fn positive_bounds(self) -> Result<RangeSetting, SettingError> {
-        let range = self.finite_bounds()?;
-        for (key, value) in [("min", range.min), ("max", range.max)] {
-            if value <= Number::Int(0) {
-                return Err(SettingError::NotPositive { setting: range.name, key, value });
-            }
-        }
-        Ok(range)
     }
 
     /// The name and unit tell: there is no other mark of the well-known ranges on the wire either.
@@ -149,13 +157,16 @@ impl RangeSetting {
     }
 
     pub(super) fn number(&self, value: &SettingValue) -> Result<Number, SettingError> {
-        value.as_number().filter(|number| number.is_finite()).ok_or_else(|| SettingError::NotANumber {
-            setting: self.name.clone(),
-            value: value.clone(),
-            min: self.min,
-            max: self.max,
-            step: self.step,
-        })
+        value
+            .as_number()
+            .filter(|number| number.is_finite())
+            .ok_or_else(|| SettingError::NotANumber {
+                setting: self.name.clone(),
+                value: value.clone(),
+                min: self.min,
+                max: self.max,
+                step: self.step,
+            })
     }
 
     pub(super) fn accepts(&self, value: Number) -> Result<(), SettingError> {
@@ -164,25 +175,42 @@ impl RangeSetting {
             return Ok(());
         }
         if value < min || value > max {
-            return Err(SettingError::OutOfRange { setting: self.name.clone(), value, min, max });
+            return Err(SettingError::OutOfRange {
+                setting: self.name.clone(),
+                value,
+                min,
+                max,
+            });
         }
-        let whole_enough = !self.is_integral() || value.as_i64().is_some();
-        let on_step = value == min || value == max || self.is_on_step(value);
-        if whole_enough && on_step {
+        if value == min || value == max || self.is_on_step(value) {
             Ok(())
         } else {
-            Err(SettingError::OffStep { setting: self.name.clone(), value, min, max, step })
+            Err(SettingError::OffStep {
+                setting: self.name.clone(),
+                value,
+                min,
+                max,
+                step,
+            })
         }
     }
 
     fn is_on_step(&self, value: Number) -> bool {
+        if let (Number::Int(min), Number::Int(_), Number::Int(step)) =
+            (self.min, self.max, self.step)
+        {
+            return value.as_i64().is_some_and(|value| {
+                step == 0 || (i128::from(value) - i128::from(min)) % i128::from(step) == 0
+            });
+        }
         let step = self.step.as_f64().abs();
         if step == 0.0 {
             // A range without steps is only warned about; every value inside of it is as good as any other.
             return true;
         }
         let steps = (value.as_f64() - self.min.as_f64()) / step;
-        (steps - steps.round()).abs() <= STEP_TOLERANCE * steps.abs().max(1.0)
+        (steps - steps.round()).abs()
+            <= (STEP_TOLERANCE * steps.abs().max(1.0)).min(MAX_STEP_TOLERANCE)
     }
 
     /// What is odd about the range and its value, in the order of the specification.
@@ -202,7 +230,11 @@ impl RangeSetting {
             warnings.push(SettingWarning::ValueOutsideRange { value, min, max });
         }
         if min == max && step != zero {
-            warnings.push(SettingWarning::StepWithoutRange { bound: min, max, step });
+            warnings.push(SettingWarning::StepWithoutRange {
+                bound: min,
+                max,
+                step,
+            });
         } else if min != max && step == zero {
             warnings.push(SettingWarning::ZeroStep);
         }
@@ -222,15 +254,32 @@ impl RangeSetting {
     fn mixed_types(&self) -> Option<String> {
         let keys = [("min", self.min), ("max", self.max), ("step", self.step)];
         let first = self.min.type_name();
-        let (same, other): (Vec<_>, Vec<_>) = keys.into_iter().partition(|(_, number)| number.type_name() == first);
+        let (same, other): (Vec<_>, Vec<_>) = keys
+            .into_iter()
+            .partition(|(_, number)| number.type_name() == first);
         let (_, different) = other.first()?;
-        let names = |group: &[(&str, Number)]| group.iter().map(|(key, _)| *key).collect::<Vec<_>>().join(", ");
-        Some(format!("{first}: {}. {}: {}.", names(&same), different.type_name(), names(&other)))
+        let names = |group: &[(&str, Number)]| {
+            group
+                .iter()
+                .map(|(key, _)| *key)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
+        Some(format!(
+            "{first}: {}. {}: {}.",
+            names(&same),
+            different.type_name(),
+            names(&other)
+        ))
     }
 
     /// None where the range is a whole number of steps, or the numbers are too far apart for exact arithmetic.
     fn misalignment(&self) -> Option<SettingWarning> {
-        let (min, max, step) = (self.min.decimal()?, self.max.decimal()?, self.step.decimal()?);
+        let (min, max, step) = (
+            self.min.decimal()?,
+            self.max.decimal()?,
+            self.step.decimal()?,
+        );
         let difference = max.sub(min)?;
         let (floor, aligned) = difference.floor_to(step)?;
         if aligned {
@@ -240,16 +289,29 @@ impl RangeSetting {
         let upper = lower.add(step)?;
         let text = |decimal: Decimal| {
             let digits = decimal.to_text();
-            if self.is_integral() || digits.contains('.') { digits } else { format!("{digits}.0") }
+            if self.is_integral() || digits.contains('.') {
+                digits
+            } else {
+                format!("{digits}.0")
+            }
         };
         let better_min = [max.sub(lower)?, max.sub(upper)?]
             .into_iter()
-            .filter(|bound| !self.class().is_resource() || !(bound.is_zero() || bound.is_negative()))
+            .filter(|bound| {
+                !self.class().is_resource() || !(bound.is_zero() || bound.is_negative())
+            })
             .map(text)
             .collect();
         let better_max = [min.add(lower)?, min.add(upper)?].map(text).to_vec();
         Some(SettingWarning::NotStepAligned {
-            setting: format!("{}('{}' {}-{}, {})", self.class().label(), self.name, self.min, self.max, self.step),
+            setting: format!(
+                "{}('{}' {}-{}, {})",
+                self.class().label(),
+                self.name,
+                self.min,
+                self.max,
+                self.step
+            ),
             difference: text(difference),
             step: self.step,
             better_min,
@@ -261,7 +323,14 @@ impl RangeSetting {
 /// `RangeSetting(range=[0..10], step=1, unit=cores)`, `CPU(range=[0.25..4.0], step=0.125, unit=cores)`.
 impl fmt::Display for RangeSetting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}(range=[{}..{}], step={}", self.class().label(), self.min, self.max, self.step)?;
+        write!(
+            f,
+            "{}(range=[{}..{}], step={}",
+            self.class().label(),
+            self.min,
+            self.max,
+            self.step
+        )?;
         if let Some(unit) = &self.unit {
             write!(f, ", unit={unit}")?;
         }

@@ -68,10 +68,16 @@ impl fmt::Display for SettingWarning {
                 write!(f, "min cannot be greater than max ({min} > {max})")
             }
             SettingWarning::MixedTypes { types } => {
-                write!(f, "invalid range: min, max, and step must all be of the same Numeric type ({types})")
+                write!(
+                    f,
+                    "invalid range: min, max, and step must all be of the same Numeric type ({types})"
+                )
             }
             SettingWarning::ValueOutsideRange { value, min, max } => {
-                write!(f, "invalid value: {value} is outside of the range {min}-{max}")
+                write!(
+                    f,
+                    "invalid value: {value} is outside of the range {min}-{max}"
+                )
             }
             SettingWarning::StepWithoutRange { bound, max, step } => write!(
                 f,
@@ -80,7 +86,13 @@ impl fmt::Display for SettingWarning {
             ),
             SettingWarning::ZeroStep => f.write_str("step cannot be zero"),
             SettingWarning::NegativeStep { step } => write!(f, "step cannot be negative ({step})"),
-            SettingWarning::NotStepAligned { setting, difference, step, better_min, better_max } => {
+            SettingWarning::NotStepAligned {
+                setting,
+                difference,
+                step,
+                better_min,
+                better_max,
+            } => {
                 write!(
                     f,
                     "{setting} min/max difference is not step aligned: {difference} is not a multiple of {step} (consider "

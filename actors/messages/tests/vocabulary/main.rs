@@ -1,0 +1,15 @@
+//! The vocabulary against its contract: the tables of `spec/config-and-cli.md §6`, round trips, and parsers fed with
+//! anything.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod adjustment;
+mod control;
+mod description;
+mod duration;
+mod error;
+mod measurement;
+mod number;
+mod progress;
+mod quantity;
+mod setting;
+mod strategies;
