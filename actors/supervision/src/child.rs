@@ -45,7 +45,7 @@ pub(crate) type Factory<A> = dyn Fn(ChildContext) -> Result<A, BoxError> + Send 
 /// How to make a child, and the rules of its life.
 ///
 /// Defaults: permanent; backoff 200 ms doubling to 30 s; at most 5 restarts a minute, then escalate; 60 s for a turn;
-/// 5 s to stop (a supervisor: as long as its children may take); on the supervisor's arbiter.
+/// 1024 asks at a time; 5 s to stop (a supervisor: as long as its children may take); on the supervisor's arbiter.
 ///
 /// Clones are the same child, seen through the same references. Only one of them can be in a tree at a time; a
 /// supervisor whose `init` starts clones of specs made outside keeps the references valid across its own restarts too.
@@ -59,6 +59,7 @@ pub struct ChildSpec<A: Supervised> {
 pub(crate) struct Policy {
     pub(crate) rules: Rules,
     pub(crate) turn_deadline: Duration,
+    pub(crate) max_asks: u32,
     pub(crate) shutdown: Budget,
     pub(crate) placement: Placement,
 }
@@ -80,6 +81,7 @@ impl<A: Supervised> ChildSpec<A> {
             policy: Policy {
                 rules: Rules::default(),
                 turn_deadline: Duration::from_secs(60),
+                max_asks: 1024,
                 shutdown: Budget::Own(Duration::from_secs(5)),
                 placement: Placement::default(),
             },
@@ -118,6 +120,14 @@ impl<A: Supervised> ChildSpec<A> {
     #[must_use]
     pub fn turn_deadline(mut self, deadline: Duration) -> Self {
         self.policy.turn_deadline = deadline;
+        self
+    }
+
+    /// How many asks may wait for answers of one run at a time; one more is [`Busy`](crate::AskError::Busy).
+    /// Default: 1024. What is told, not asked, is limited by the actor's mailbox.
+    #[must_use]
+    pub fn max_asks(mut self, limit: u32) -> Self {
+        self.policy.max_asks = limit;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::BoxError;
+use crate::child::Policy;
 use crate::exit::Exit;
 use crate::lock::lock;
 use crate::node::Node;
@@ -40,6 +41,8 @@ pub(crate) struct Life {
     node: Arc<Node>,
     run: u64,
     turn_deadline: Duration,
+    max_asks: u32,
+    asks: AtomicU32,
     /// Runs on another thread than its supervisor.
     away: bool,
     stop_asked: AtomicBool,
@@ -50,6 +53,9 @@ pub(crate) struct Life {
     runner: AtomicWaker,
     work: Mutex<Work>,
 }
+
+/// One ask that waits for its answer.
+pub(crate) struct Asking(Arc<Life>);
 
 #[derive(Debug, Default)]
 struct Work {
@@ -172,11 +178,13 @@ fn later(instant: Instant, wait: Duration) -> Instant {
 // === impl Life ===
 
 impl Life {
-    pub(crate) fn new(node: Arc<Node>, turn_deadline: Duration, away: bool) -> Arc<Self> {
+    pub(crate) fn new(node: Arc<Node>, policy: &Policy, away: bool) -> Arc<Self> {
         let life = Arc::new(Self {
             run: node.next_run(),
             node,
-            turn_deadline,
+            turn_deadline: policy.turn_deadline,
+            max_asks: policy.max_asks,
+            asks: AtomicU32::new(0),
             away,
             stop_asked: AtomicBool::new(false),
             stopping: OnceLock::new(),
@@ -248,6 +256,14 @@ impl Life {
         }
     }
 
+    /// Admits one more ask; `None` if there are too many.
+    pub(crate) fn begin_ask(self: &Arc<Self>) -> Option<Asking> {
+        // The guard comes first: refused, it takes back the count.
+        let before = self.asks.fetch_add(1, Ordering::Relaxed);
+        let asking = Asking(self.clone());
+        (before < self.max_asks).then_some(asking)
+    }
+
     pub(crate) fn register_runner(&self, waker: &Waker) {
         self.runner.register(waker);
     }
@@ -282,5 +298,13 @@ impl Life {
         let turns = work.turns.iter();
         let turns = turns.map(|turn| format!("{} ({:.1?})", turn.what, turn.opened.elapsed()));
         (doing, turns.collect())
+    }
+}
+
+// === impl Asking ===
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.asks.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -54,8 +54,8 @@ pub enum AskError {
         /// The deadline that passed.
         after: Duration,
     },
-    /// Its mailbox is full. The message was not sent.
-    #[error("`{path}` is busy: its mailbox is full")]
+    /// Its mailbox is full, or as many asks as it admits are waiting for answers. The message was not sent.
+    #[error("`{path}` is busy: it has more messages waiting than it admits; try again later")]
     Busy {
         /// The child.
         path: String,
@@ -100,12 +100,12 @@ impl<A: Supervised> ChildRef<A> {
 
     /// Sends `msg` and waits for the answer, `deadline` long at most.
     ///
-    /// A child that is not up is reported at once, and so is one that dies with the message. If its mailbox is full,
-    /// this waits for room.
+    /// A child that is not up is reported at once, and so is one that dies with the message.
     ///
     /// # Errors
     ///
-    /// Each variant of [`AskError`] but [`Busy`](AskError::Busy).
+    /// Each variant of [`AskError`]; [`Busy`](AskError::Busy) if as many asks as the child admits are waiting already
+    /// ([`ChildSpec::max_asks`](crate::ChildSpec::max_asks)).
     pub async fn ask<M>(&self, msg: M, deadline: Duration) -> Result<M::Result, AskError>
     where
         A: Handler<M>,
@@ -113,10 +113,14 @@ impl<A: Supervised> ChildRef<A> {
         M::Result: Send,
         Context<A>: ToEnvelope<A, M>,
     {
-        let (addr, life) = self.up()?;
-        let request = addr.send(msg);
-        // Held no longer than needed: an address keeps a mailbox open.
-        drop(addr);
+        // A clone of the address for each message would cost more than the message, and every clone may send one past
+        // the mailbox's limit.
+        let (request, life, _asking) = self
+            .with_up(|up| {
+                let asking = up.life.begin_ask()?;
+                Some((up.addr.send(msg), up.life.clone(), asking))
+            })?
+            .ok_or_else(|| AskError::Busy { path: self.path() })?;
         let answer = async {
             if !life.is_away() {
                 return request.await;
@@ -150,8 +154,8 @@ impl<A: Supervised> ChildRef<A> {
         M::Result: Send,
         Context<A>: ToEnvelope<A, M>,
     {
-        let (addr, _) = self.up()?;
-        addr.try_send(msg).map_err(|error| match error {
+        let told = self.with_up(|up| up.addr.try_send(msg))?;
+        told.map_err(|error| match error {
             SendError::Full(_) => AskError::Busy { path: self.path() },
             SendError::Closed(_) => self.absence(),
         })
@@ -167,7 +171,7 @@ impl<A: Supervised> ChildRef<A> {
         let decided =
             |node: &Node| self.is_up() || (node.state() == State::Ended && node.latest_run() > 0);
         let _ = timeout(deadline, node.until(decided)).await;
-        self.up().map(|_| ())
+        self.with_up(|_| ())
     }
 
     /// Whether the child handles messages now.
@@ -196,15 +200,14 @@ impl<A: Supervised> ChildRef<A> {
         &self.slot.node
     }
 
-    fn up(&self) -> Result<(Addr<A>, Arc<Life>), AskError> {
-        let up = lock(&self.slot.up);
-        match up.as_ref() {
-            Some(up) if up.life.exit().is_none() => Ok((up.addr.clone(), up.life.clone())),
-            _ => {
-                drop(up);
-                Err(self.absence())
+    fn with_up<T>(&self, act: impl FnOnce(&Up<A>) -> T) -> Result<T, AskError> {
+        {
+            let up = lock(&self.slot.up);
+            if let Some(up) = up.as_ref().filter(|up| up.life.exit().is_none()) {
+                return Ok(act(up));
             }
         }
+        Err(self.absence())
     }
 
     fn absence(&self) -> AskError {

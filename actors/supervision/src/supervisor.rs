@@ -647,7 +647,7 @@ fn launch(spec: &Arc<dyn Launch>, key: Key, ctx: &Context<Supervisor>) -> Phase 
         Placement::LeastLoaded(arbiters) => arbiters.seat().map(Some),
     };
     let away = matches!(seat, Ok(Some(_)));
-    let life = Life::new(spec.node().clone(), policy.turn_deadline, away);
+    let life = Life::new(spec.node().clone(), policy, away);
     let mut ticket = Ticket::new(life.clone(), report.clone());
     let seat = match seat {
         Ok(seat) => {

@@ -8,3 +8,4 @@ mod log;
 mod references;
 mod restarts;
 mod shutdown;
+mod weight;

@@ -139,11 +139,28 @@ async fn a_full_mailbox_is_busy() {
     let told = (0..1000).map(|_| child.try_tell(Do::Answer));
     let error = told.filter_map(Result::err).next().unwrap();
     assert!(matches!(error, AskError::Busy { .. }), "{error:?}");
-    assert_eq!(
-        child.ask(Do::Answer, SECOND).await.unwrap(),
-        0,
-        "asking waits for room"
+    let answer = child.ask(Do::Answer, SECOND).await;
+    assert_eq!(answer.unwrap(), 0, "an ask waits for its turn");
+}
+
+#[actix_rt::test]
+async fn a_child_admits_a_limited_number_of_asks() {
+    tokio::time::pause();
+    let (_root, child) = root_of(failing("child").max_asks(2)).await;
+    let asks = (0..5).map(|_| child.ask(Do::Slow(SECOND), SECOND * 2));
+    let answers = futures_util::future::join_all(asks).await;
+    let refused: Vec<_> = answers
+        .iter()
+        .filter_map(|answer| answer.as_ref().err())
+        .collect();
+    assert_eq!(refused.len(), 3);
+    assert!(
+        refused
+            .iter()
+            .all(|error| matches!(error, AskError::Busy { .. })),
+        "{refused:?}"
     );
+    child.ask(Do::Answer, SECOND).await.unwrap();
 }
 
 #[actix_rt::test]
