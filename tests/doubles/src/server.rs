@@ -153,11 +153,14 @@ impl Server {
 
     /// Listens on `address`.
     pub(crate) fn start_on(address: SocketAddr, handler: Arc<dyn Handler>) -> io::Result<Self> {
+        // Bound here, so that errors reach the caller; served on the thread's runtime, since the caller may be
+        // inside one already.
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind(address))?;
-        let address = listener.local_addr()?;
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let thread = thread::Builder::new()
@@ -188,7 +191,11 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, handler: Arc<dyn Handler>) {
+async fn accept(listener: std::net::TcpListener, handler: Arc<dyn Handler>) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => panic!("a double cannot serve its socket: {error}"),
+    };
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
