@@ -1,0 +1,9 @@
+//! Real children, seen from outside: through `/proc`, sockets and files.
+#![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
+
+mod adjusting;
+mod ending;
+mod output;
+mod roles;
+mod starting;
+mod world;

@@ -1,0 +1,256 @@
+//! From a command to a process that is ready, or a clear error.
+
+use std::time::{Duration, Instant};
+
+use servo_connector_process::child::SpawnError;
+use servo_connector_process::tuner::StartError;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::roles::server_command;
+use crate::world::{Mark, free_port, tuner, within};
+
+fn never() -> CancellationToken {
+    CancellationToken::new()
+}
+
+async fn start_error(yaml: &str) -> StartError {
+    within(tuner(yaml).ensure_running(&never()))
+        .await
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn settings_reach_the_process_by_variable_placeholder_and_argument() {
+    let mut tuner = tuner(
+        r#"
+components:
+  - name: web
+    command: [sh, -c, 'echo "got $WORKERS $SIZE_KIB $FIXED $1 $2 $#"; exec sleep 1000', sh, "level={level}"]
+    env: {FIXED: 7}
+    settings:
+      - {name: workers, min: 1, max: 8, step: 1, value: 2}
+      - {name: size, min: 0.5, max: 2, step: 0.5, value: 1.5, env: SIZE_KIB}
+      - {name: level, values: [1, 9], value: 9}
+      - {name: codec, values: [gzip, zstd], value: gzip, argument: "--codec={value}"}
+    ready: {log: "/^got 2 1\\.5 7 level=9 --codec=gzip 2$/"}
+"#,
+    );
+    within(tuner.ensure_running(&never())).await.unwrap();
+    let pulse = tuner.pulse().unwrap();
+    assert_eq!(pulse.last_lines(), ["got 2 1.5 7 level=9 --codec=gzip 2"]);
+}
+
+#[tokio::test]
+async fn ready_by_http_with_the_right_status() {
+    for (status, wanted, ready) in [
+        (200, "", true),
+        (503, ", status: 503", true),
+        (503, "", false),
+    ] {
+        let port = free_port();
+        let mut tuner = tuner(&format!(
+            r#"
+components:
+  web:
+    command: {}
+    env: {{PORT: {port}, STATUS: {status}}}
+    ready: {{http: {{url: "http://127.0.0.1:{port}/health"{wanted}}}, timeout: 1500ms, interval: 20ms}}
+"#,
+            server_command()
+        ));
+        let outcome = within(tuner.ensure_running(&never())).await;
+        match outcome {
+            Ok(()) => assert!(ready),
+            Err(error) => {
+                assert!(!ready, "{error}");
+                let text = error.to_string();
+                assert!(text.contains("not ready within 1.5s"), "{text}");
+                assert!(
+                    text.contains("answered 503 Service Unavailable, not 2xx"),
+                    "{text}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn ready_by_tcp() {
+    let port = free_port();
+    let mut tuner = tuner(&format!(
+        r#"
+components:
+  web:
+    command: {}
+    env: {{PORT: {port}}}
+    ready: {{tcp: "127.0.0.1:{port}", interval: 20ms}}
+"#,
+        server_command()
+    ));
+    within(tuner.ensure_running(&never())).await.unwrap();
+    assert!(
+        tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_ok()
+    );
+}
+
+#[tokio::test]
+async fn ready_by_a_line_that_has_no_end() {
+    let mut tuner = tuner(
+        r#"
+components:
+  web: {command: [sh, -c, "printf 'all systems go'; exec sleep 1000"], ready: {log: systems}}
+"#,
+    );
+    within(tuner.ensure_running(&never())).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_process_that_ends_is_told_at_once_with_status_and_last_lines() {
+    let began = Instant::now();
+    let error = start_error(
+        r#"
+components:
+  web:
+    command: [sh, -c, "echo first; echo cannot open the store >&2; exit 3"]
+    ready: {tcp: "127.0.0.1:1", timeout: 60s}
+"#,
+    )
+    .await;
+    let text = error.to_string();
+    assert!(
+        text.contains("`web` ended with exit status 3 before it was ready"),
+        "{text}"
+    );
+    assert!(
+        text.contains("first") && text.contains("cannot open the store"),
+        "{text}"
+    );
+    assert!(error.blames_values());
+    assert!(began.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn a_process_that_puts_itself_into_the_background_is_named_as_such() {
+    let mark = Mark::new();
+    let error = start_error(&format!(
+        r#"
+components:
+  web: {{command: [sh, -c, "setsid sleep 1000 & exit 0"], env: {{MARK: {}}}}}
+"#,
+        mark.text()
+    ))
+    .await;
+    assert!(
+        error.to_string().contains("must stay in the foreground"),
+        "{error}"
+    );
+    assert!(mark.living().is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_started_is_named() {
+    let error = start_error("components: {web: {command: [no-such-program-here]}}").await;
+    assert!(
+        matches!(error, StartError::Spawn(SpawnError::NotFound { .. })),
+        "{error:?}"
+    );
+    assert!(
+        error
+            .to_string()
+            .contains("`no-such-program-here` not found"),
+        "{error}"
+    );
+
+    let error = start_error("components: {web: {command: [sleep, 10], cwd: /no/such/place}}").await;
+    assert!(
+        error
+            .to_string()
+            .contains("working directory /no/such/place: No such file"),
+        "{error}"
+    );
+
+    let error = start_error("components: {web: {command: [/etc/passwd]}}").await;
+    assert!(
+        error
+            .to_string()
+            .contains("cannot start `/etc/passwd`: Permission denied"),
+        "{error}"
+    );
+    assert!(!error.blames_values());
+}
+
+#[tokio::test]
+async fn a_stranger_on_the_port_is_not_tuned() {
+    let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = stranger.local_addr().unwrap();
+    let yaml = format!(
+        r#"
+components:
+  web:
+    command: {}
+    env: {{PORT: {}}}
+    ready: {{http: {{url: "http://{address}/"}}, interval: 20ms}}
+    stop: {{grace: 100ms}}
+"#,
+        server_command(),
+        address.port()
+    );
+    let mut tuner = tuner(&yaml);
+    let error = within(tuner.ensure_running(&never())).await.unwrap_err();
+    assert!(matches!(error, StartError::AddressTaken(_)), "{error:?}");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("{address} is already answered")),
+        "{error}"
+    );
+    assert!(!error.blames_values());
+
+    // Once it leaves, the same component starts.
+    let leaves = async { drop(stranger) };
+    let cancel = never();
+    let (started, ()) = tokio::join!(within(tuner.ensure_running(&cancel)), leaves);
+    started.unwrap();
+}
+
+#[tokio::test]
+async fn a_port_that_cannot_be_bound_shows_in_the_last_lines() {
+    let stranger = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let error = start_error(&format!(
+        r#"
+components:
+  web:
+    command: {}
+    env: {{PORT: {}}}
+    ready: {{log: "never printed"}}
+"#,
+        server_command(),
+        stranger.local_addr().unwrap().port()
+    ))
+    .await;
+    let text = error.to_string();
+    assert!(
+        text.contains("exit status 98") && text.contains("cannot listen on"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn a_program_that_is_no_warden_is_found_out() {
+    use servo_connector_process::{readiness, tuner::Tuner, warden::WardenProgram};
+    for program in ["/bin/true", "/bin/echo", "/no/such/warden"] {
+        let component = crate::world::component("components: {web: {command: [sleep, 10]}}");
+        let warden = WardenProgram::at(program);
+        let mut tuner = Tuner::new(component, warden, readiness::client().unwrap());
+        let error = within(tuner.ensure_running(&never())).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("cannot start the warden {program}")),
+            "{error}"
+        );
+    }
+}
