@@ -268,3 +268,234 @@ impl fmt::Display for GiveUp {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{BoxFuture, StatusReply, TransportKind};
+
+    fn status(status: u16, retry_after: Option<u64>) -> PostError {
+        PostError::Http {
+            url: "http://x/".into(),
+            status,
+            excerpt: String::new(),
+            retry_after: retry_after.map(Duration::from_secs),
+            detail: None,
+        }
+    }
+
+    /// Fails with the same error until `heals` tries were made; remembers when each was made.
+    struct Flaky {
+        error: PostError,
+        heals: usize,
+        hangs: Duration,
+        tries: Mutex<Vec<(Instant, Duration)>>,
+    }
+
+    impl Flaky {
+        fn new(error: PostError, heals: usize) -> Self {
+            Self {
+                error,
+                heals,
+                hangs: Duration::ZERO,
+                tries: Mutex::default(),
+            }
+        }
+
+        fn tries(&self) -> Vec<(Instant, Duration)> {
+            self.tries.lock().unwrap().clone()
+        }
+    }
+
+    impl OptimizerClient for Flaky {
+        fn post<'a>(
+            &'a self,
+            _: &'a Request,
+            deadline: Duration,
+        ) -> BoxFuture<'a, Result<Response, PostError>> {
+            let tries = {
+                let mut tries = self.tries.lock().unwrap();
+                tries.push((Instant::now(), deadline));
+                tries.len()
+            };
+            Box::pin(async move {
+                tokio::time::sleep(self.hangs.min(deadline)).await;
+                if tries > self.heals {
+                    Ok(Response::Status(StatusReply::ok()))
+                } else {
+                    Err(self.error.clone())
+                }
+            })
+        }
+
+        fn display_url(&self) -> String {
+            "http://x/".into()
+        }
+    }
+
+    async fn post(client: &Flaky, budget: Budget) -> Result<Response, PostFailure> {
+        let request = Request {
+            event: Event::WhatsNext,
+            servo_uid: None,
+        };
+        let cancel = CancellationToken::new();
+        post_with_retry(client, &request, &budget, &Outage::default(), &cancel).await
+    }
+
+    #[test]
+    fn delays_are_jittered_and_their_bound_doubles_up_to_the_cap() {
+        let mut backoff = Backoff::standard();
+        let mut bounds = Vec::new();
+        for _ in 0..40 {
+            let bound = backoff.bound();
+            assert!(backoff.next_delay() <= bound);
+            bounds.push(bound.as_secs());
+        }
+        assert_eq!(bounds[..8], [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(backoff.bound(), Duration::from_secs(60));
+        backoff.reset();
+        assert_eq!(backoff.bound(), Duration::from_secs(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_error_that_heals_is_retried_until_it_does() {
+        let client = Flaky::new(status(503, None), 5);
+        assert!(post(&client, Budget::standard()).await.is_ok());
+        assert_eq!(client.tries().len(), 6);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_fatal_status_is_tried_once() {
+        for code in [302, 400, 401, 403, 409, 410] {
+            let client = Flaky::new(status(code, None), usize::MAX);
+            let failure = post(&client, Budget::standard()).await.unwrap_err();
+            assert!(
+                matches!(
+                    failure,
+                    PostFailure::GaveUp {
+                        why: GiveUp::Fatal,
+                        tries: 1,
+                        ..
+                    }
+                ),
+                "{failure:?}"
+            );
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_budget_bounds_the_whole_and_its_last_attempt() {
+        let mut client = Flaky::new(status(500, None), usize::MAX);
+        client.hangs = Duration::from_secs(60);
+        let budget = Budget {
+            max_time: Some(Duration::from_secs(3)),
+            ..Budget::standard()
+        };
+        let began = Instant::now();
+        let failure = post(&client, budget).await.unwrap_err();
+        assert!(matches!(
+            failure,
+            PostFailure::GaveUp {
+                why: GiveUp::OutOfTime,
+                ..
+            }
+        ));
+        assert!(
+            began.elapsed() <= Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unreachable_optimizer_is_tried_for_the_whole_budget_at_a_capped_pace() {
+        let refused = PostError::Transport {
+            url: "http://x/".into(),
+            kind: TransportKind::Connect,
+            detail: "refused".into(),
+        };
+        let client = Flaky::new(refused, usize::MAX);
+        let began = Instant::now();
+        let failure = post(&client, Budget::standard()).await.unwrap_err();
+        assert_eq!(began.elapsed(), Duration::from_secs(600));
+        let tries = client.tries();
+        assert!((12..60).contains(&tries.len()), "{}", tries.len());
+        let longest = tries.windows(2).map(|pair| pair[1].0 - pair[0].0).max();
+        assert!(longest.unwrap() <= Duration::from_secs(60));
+        assert!(failure.to_string().contains("no time left"), "{failure}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_limits_means_no_end() {
+        let client = Flaky::new(status(404, None), 500);
+        let budget = Budget {
+            max_time: None,
+            ..Budget::standard()
+        };
+        assert!(post(&client, budget).await.is_ok());
+        assert_eq!(client.tries().len(), 501);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn progress_is_given_up_after_two_retries_or_ten_seconds() {
+        let client = Flaky::new(status(503, None), usize::MAX);
+        let failure = post(&client, Budget::progress()).await.unwrap_err();
+        assert!(matches!(
+            failure,
+            PostFailure::GaveUp {
+                why: GiveUp::OutOfTries,
+                tries: 3,
+                ..
+            }
+        ));
+        let mut client = Flaky::new(status(503, None), usize::MAX);
+        client.hangs = Duration::from_secs(60);
+        let began = Instant::now();
+        post(&client, Budget::progress()).await.unwrap_err();
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn retry_after_is_a_lower_bound() {
+        let client = Flaky::new(status(503, Some(7)), 3);
+        post(&client, Budget::standard()).await.unwrap();
+        for pair in client.tries().windows(2) {
+            assert!(pair[1].0 - pair[0].0 >= Duration::from_secs(7));
+        }
+        // Longer than the budget: no further attempt, and the caller can still honour it.
+        let client = Flaky::new(status(429, Some(300)), usize::MAX);
+        let failure = post(&client, Budget::progress()).await.unwrap_err();
+        let PostFailure::GaveUp {
+            error, why, tries, ..
+        } = failure
+        else {
+            panic!("{failure:?}");
+        };
+        assert_eq!((why, tries), (GiveUp::OutOfTime, 1));
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(300)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn cancelling_ends_the_wait_between_attempts() {
+        let client = Flaky::new(status(503, Some(200)), usize::MAX);
+        let cancel = CancellationToken::new();
+        let request = Request {
+            event: Event::WhatsNext,
+            servo_uid: None,
+        };
+        let (outage, budget) = (Outage::default(), Budget::standard());
+        let began = Instant::now();
+        let posting = post_with_retry(&client, &request, &budget, &outage, &cancel);
+        let cancelling = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            cancel.cancel();
+        };
+        let (answer, ()) = tokio::join!(posting, cancelling);
+        assert_eq!(answer, Err(PostFailure::Cancelled));
+        assert_eq!(began.elapsed(), Duration::from_secs(3));
+        assert!(outage.lasts().is_some());
+    }
+}
