@@ -307,6 +307,7 @@ impl PrometheusDouble {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::{Read as _, Write as _};
 
     use super::*;

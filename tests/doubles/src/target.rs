@@ -184,6 +184,7 @@ impl HttpTarget {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::io::{Read as _, Write as _};
 
     use super::*;

@@ -9,6 +9,10 @@ use crate::{Command, CommandError, envelope::kind};
 
 /// An optimizer's answer to a request.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one value lives for each exchange; a box would only move the bytes"
+)]
 pub enum Response {
     /// A command to carry out.
     Command(Command),

@@ -1,0 +1,90 @@
+//! Whom the HTTP client trusts (`spec/optimizer-protocol.md` §3).
+//!
+//! `tests/tls/` holds a certificate for 127.0.0.1, its key, and the authority that signed it; nobody has
+//! the authority's key any more, and nothing but this test trusts it.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+    time::Duration,
+};
+
+use rustls::{
+    ServerConfig, ServerConnection, StreamOwned,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
+};
+use servo_protocol::{
+    Event, HttpOptimizer, OpsaniEndpoint, OptimizerClient as _, PostError, ProxyChoice, Request,
+    Response, TokenSource, Transport, TransportKind, Trust,
+};
+
+/// An optimizer over TLS that answers `ok` to each of so many connections.
+fn secure_optimizer(connections: usize) -> SocketAddr {
+    let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).unwrap();
+    let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let config = Arc::new(config);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(connections) {
+            let connection = ServerConnection::new(config.clone()).unwrap();
+            let mut stream = StreamOwned::new(connection, stream.unwrap());
+            // A client that does not trust the certificate is gone by now.
+            let mut request = [0; 4096];
+            if stream.read(&mut request).is_ok() {
+                let answer = "HTTP/1.1 200 OK\r\ncontent-length: 15\r\n\r\n{\"status\":\"ok\"}";
+                let _ = stream.write_all(answer.as_bytes());
+                stream.conn.send_close_notify();
+                let _ = stream.flush();
+            }
+        }
+    });
+    address
+}
+
+async fn post(address: SocketAddr, trust: Trust) -> Result<Response, PostError> {
+    let transport = Transport {
+        proxy: ProxyChoice::Direct,
+        trust,
+        ..Transport::default()
+    };
+    let id = "dev.opsani.com/app1".parse().unwrap();
+    let token = TokenSource::Inline("t".into());
+    let url = format!("https://{address}/");
+    let endpoint = OpsaniEndpoint::new(id, token, Some(&url), None).unwrap();
+    let client = HttpOptimizer::new(transport.client().unwrap(), endpoint, "servo v0");
+    let request = Request {
+        event: Event::WhatsNext,
+        servo_uid: None,
+    };
+    client.post(&request, Duration::from_secs(10)).await
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_is_refused_unless_told_otherwise() {
+    let address = secure_optimizer(3);
+    let error = post(address, Trust::System).await.unwrap_err();
+    assert!(
+        matches!(
+            error,
+            PostError::Transport {
+                kind: TransportKind::Tls,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("certificate"), "{error}");
+    let authority = include_bytes!("tls/authority.pem").to_vec();
+    assert!(post(address, Trust::Authorities(authority)).await.is_ok());
+    assert!(post(address, Trust::Anything).await.is_ok());
+}
