@@ -64,10 +64,12 @@
 //! It knows actors, time and threads. It knows nothing of what the actors do: no configuration, no protocol, no name
 //! of any kind of child. It writes to no terminal and ends no process; it reports by `tracing` events and values.
 
+mod alarm;
 mod arbiters;
 mod backoff;
 mod child;
 mod commands;
+mod deadline;
 mod exit;
 mod life;
 mod lock;
@@ -79,10 +81,12 @@ mod root;
 mod runner;
 mod supervisor;
 mod tree;
+mod ward;
 
 pub use arbiters::Arbiters;
 pub use backoff::{Backoff, InvalidBackoff};
 pub use child::{ChildSpec, Placement, Supervised};
+pub use commands::SuperviseError;
 pub use exit::Exit;
 pub use life::{ChildContext, Turn};
 pub use node::{State, Status, StopOrder};
@@ -90,7 +94,7 @@ pub use panics::install_panic_hook;
 pub use reference::{AskError, ChildRef};
 pub use restart::{Exhausted, Intensity, InvalidIntensity, Restart};
 pub use root::{Root, ShutdownOverrun};
-pub use supervisor::{Children, Escalated, SuperviseError, Supervisor};
+pub use supervisor::{Children, Escalated, Supervisor};
 pub use tree::Snapshot;
 
 /// Any error, as factories and actors give it.

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::BoxError;
 use crate::child::Policy;
+use crate::deadline;
 use crate::exit::Exit;
 use crate::lock::lock;
 use crate::node::Node;
@@ -121,7 +122,7 @@ impl ChildContext {
                 id,
                 what: what.into(),
                 opened,
-                deadline: later(opened, self.0.turn_deadline),
+                deadline: deadline::after(self.0.turn_deadline),
             });
             id
         };
@@ -150,7 +151,7 @@ impl ChildContext {
 impl Turn {
     /// Declares a legal long wait: the turn's deadline moves to `wait` from now, be that later or sooner.
     pub fn protect(&self, wait: Duration) {
-        let deadline = later(Instant::now(), wait);
+        let deadline = deadline::after(wait);
         {
             let mut work = lock(&self.life.work);
             let Some(turn) = work.turns.iter_mut().find(|turn| turn.id == self.id) else {
@@ -167,12 +168,6 @@ impl Drop for Turn {
         let mut work = lock(&self.life.work);
         work.turns.retain(|turn| turn.id != self.id);
     }
-}
-
-/// `wait` after `instant`, or a century later if no clock reaches that far.
-fn later(instant: Instant, wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    instant + wait.min(CENTURY)
 }
 
 // === impl Life ===

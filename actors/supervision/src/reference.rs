@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::dev::{SendError, ToEnvelope};
 use actix::{Addr, Context, Handler, MailboxError, Message};
+use futures_util::FutureExt;
 use tokio::time::timeout;
 
 use crate::child::Supervised;
@@ -126,10 +127,14 @@ impl<A: Supervised> ChildRef<A> {
                 return request.await;
             }
             // The thread of a killed run may be blocked and its mailbox stay open.
+            tokio::pin!(request);
             tokio::select! {
                 biased;
-                answer = request => answer,
-                () = life.node().until(|_| life.exit().is_some()) => Err(MailboxError::Closed),
+                answer = &mut request => answer,
+                // Its last act may have been the answer.
+                () = life.node().until(|_| life.exit().is_some()) => {
+                    request.now_or_never().unwrap_or(Err(MailboxError::Closed))
+                }
             }
         };
         match timeout(deadline, answer).await {

@@ -1,27 +1,25 @@
 //! The actor that keeps other actors alive.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap, HashMap};
-use std::future::Future;
-use std::pin::Pin;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context as TaskContext, Poll, Waker};
 use std::time::Duration;
 
-use actix::fut::ActorFuture;
 use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::Instant;
 
 use crate::BoxError;
-use crate::arbiters::Seat;
-use crate::child::{ChildSpec, Placement, Supervised};
+use crate::alarm::{Alarm, AlarmClock, Alarms};
+use crate::child::{ChildSpec, Supervised};
+use crate::commands::{RestartChild, StartChild, StopChild, SuperviseError};
+use crate::deadline;
 use crate::exit::Exit;
-use crate::life::{ChildContext, Life};
+use crate::life::ChildContext;
 use crate::node::{Budget, GRACE, Key, Node, State, StopOrder};
 use crate::reference::ChildRef;
 use crate::restart::{History, Verdict};
-use crate::runner::{Launch, Report, Ticket};
+use crate::runner::Launch;
+use crate::ward::{Phase, Sequel, Ward, launch};
 
 /// An actor that owns the specs of its children, starts them, and restarts them by their rules.
 ///
@@ -34,13 +32,11 @@ pub struct Supervisor {
     context: ChildContext,
     /// What `init` asked for, until the actor has started.
     first: Vec<Arc<dyn Launch>>,
-    children: BTreeMap<Key, Child>,
+    children: BTreeMap<Key, Ward>,
     names: HashMap<Arc<str>, Key>,
     order: StopOrder,
     closing: bool,
-    alarms: BinaryHeap<Reverse<Alarm>>,
-    /// Of this actor's task, while it waits for an alarm.
-    waker: Option<Waker>,
+    pub(crate) alarms: Alarms,
 }
 
 /// The children a supervisor starts with; filled by its `init`.
@@ -49,56 +45,6 @@ pub struct Children {
     specs: Vec<Arc<dyn Launch>>,
     order: StopOrder,
 }
-
-struct Child {
-    spec: Arc<dyn Launch>,
-    history: History,
-    phase: Phase,
-    /// The number of its latest run.
-    run: u64,
-    /// Counts phases, so that an alarm set in an earlier one is told apart.
-    epoch: u64,
-}
-
-/// What a child is going through, seen from its supervisor.
-enum Phase {
-    /// A run is under way. Next: its end.
-    Running { run: Run, since: Instant },
-    /// It starts again when its alarm rings, or when told to.
-    Waiting,
-    /// It was asked to stop. Next: its end, or the alarm of its budget.
-    Stopping {
-        run: Run,
-        budget: Duration,
-        then: Sequel,
-    },
-    /// It did not stop in time and was killed. Next: its end, or, if its thread is blocked, the alarm.
-    Killed { run: Run, then: Sequel },
-}
-
-/// What follows a stop.
-#[derive(Clone, Copy, Debug)]
-enum Sequel {
-    Remove,
-    Restart,
-}
-
-struct Run {
-    life: Arc<Life>,
-    /// Given up together with the run.
-    _seat: Option<Seat>,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Alarm {
-    at: Instant,
-    key: Key,
-    epoch: u64,
-}
-
-/// Rings the supervisor's alarms. One for all children: an idle child has no timer.
-#[derive(Default)]
-struct AlarmClock(Option<Pin<Box<Sleep>>>);
 
 /// Why a supervisor gave up.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -112,46 +58,6 @@ pub struct Escalated {
     pub exit: Exit,
 }
 
-/// Why a supervisor did not do what it was told.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SuperviseError {
-    /// The name is taken by a living child, or this very spec is part of a tree already.
-    #[error(
-        "`{supervisor}` cannot start `{name}`: a child of that name is there; stop it first, or choose another name"
-    )]
-    Duplicate {
-        /// The supervisor's path.
-        supervisor: String,
-        /// The child's name.
-        name: String,
-    },
-    /// There is no child of this name, or it has ended for good.
-    #[error("`{supervisor}` has no child `{name}`")]
-    Unknown {
-        /// The supervisor's path.
-        supervisor: String,
-        /// The name that was given.
-        name: String,
-    },
-    /// The supervisor is stopping.
-    #[error("`{supervisor}` is stopping and starts nothing any more")]
-    Stopping {
-        /// The supervisor's path.
-        supervisor: String,
-    },
-    /// It was told, and goes on with it, but was not done in time.
-    #[error("`{child}` was not there yet after {after:?}")]
-    Deadline {
-        /// The child's path.
-        child: String,
-        /// The deadline that passed.
-        after: Duration,
-    },
-    /// The supervisor itself did not answer.
-    #[error(transparent)]
-    Ask(#[from] crate::AskError),
-}
-
 /// A run of a child has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -160,20 +66,6 @@ pub(crate) struct ChildEnded {
     pub(crate) run: u64,
     pub(crate) exit: Exit,
 }
-
-#[derive(Message)]
-#[rtype(result = "Result<(), SuperviseError>")]
-pub(crate) struct StartChild(pub(crate) Arc<dyn Launch>);
-
-/// Answers with the child's node, to watch it end.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<Arc<Node>, SuperviseError>")]
-pub(crate) struct StopChild(pub(crate) Arc<str>);
-
-/// Answers with the child's node, and the number of the run that is to be over.
-#[derive(Debug, Message)]
-#[rtype(result = "Result<(Arc<Node>, u64), SuperviseError>")]
-pub(crate) struct RestartChild(pub(crate) Arc<str>);
 
 // === impl Children ===
 
@@ -223,8 +115,7 @@ impl Supervisor {
                 names: HashMap::new(),
                 order: children.order,
                 closing: false,
-                alarms: BinaryHeap::new(),
-                waker: None,
+                alarms: Alarms::default(),
             })
         });
         spec.policy.shutdown = Budget::OfChildren;
@@ -241,11 +132,7 @@ impl Supervisor {
         ctx: &mut Context<Self>,
     ) -> Result<(), SuperviseError> {
         static NEXT_KEY: AtomicU64 = AtomicU64::new(0);
-        if self.closing {
-            return Err(SuperviseError::Stopping {
-                supervisor: self.context.path(),
-            });
-        }
+        self.refuse_if_closing()?;
         let name = spec.node().name().clone();
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let budget = spec.policy().shutdown;
@@ -263,7 +150,7 @@ impl Supervisor {
         self.names.insert(name, key);
         let phase = launch(&spec, key, ctx);
         let run = spec.node().latest_run();
-        let child = Child {
+        let child = Ward {
             spec,
             history: History::default(),
             run,
@@ -271,6 +158,15 @@ impl Supervisor {
             epoch: 0,
         };
         self.children.insert(key, child);
+        Ok(())
+    }
+
+    fn refuse_if_closing(&self) -> Result<(), SuperviseError> {
+        if self.closing {
+            return Err(SuperviseError::Stopping {
+                supervisor: self.context.path(),
+            });
+        }
         Ok(())
     }
 
@@ -300,23 +196,13 @@ impl Supervisor {
     }
 
     fn set_alarm(&mut self, key: Key, at: Instant) {
-        let Some(child) = self.children.get(&key) else {
-            return;
-        };
-        let alarm = Alarm {
-            at,
-            key,
-            epoch: child.epoch,
-        };
-        if self
-            .alarms
-            .peek()
-            .is_none_or(|Reverse(first)| alarm < *first)
-            && let Some(waker) = &self.waker
-        {
-            waker.wake_by_ref();
+        if let Some(Ward { epoch, .. }) = self.children.get(&key) {
+            self.alarms.set(Alarm {
+                at,
+                key,
+                epoch: *epoch,
+            });
         }
-        self.alarms.push(Reverse(alarm));
     }
 
     fn stop_child(&mut self, key: Key, then: Sequel, ctx: &mut Context<Self>) {
@@ -330,7 +216,7 @@ impl Supervisor {
                 node.set_state(State::Stopping);
                 run.life.ask_stop();
                 child.enter(Phase::Stopping { run, budget, then });
-                self.set_alarm(key, later(budget));
+                self.set_alarm(key, deadline::after(budget));
             }
             Phase::Waiting => match then {
                 Sequel::Remove => {
@@ -402,13 +288,12 @@ impl Supervisor {
         };
         let node = child.spec.node().clone();
         let rules = &child.spec.policy().rules;
-        let now = Instant::now();
         let verdict = if self.closing {
             Verdict::Over
         } else {
             child
                 .history
-                .judge(rules, exit, ran_for, now, &mut rand::rng())
+                .judge(rules, exit, ran_for, Instant::now(), &mut rand::rng())
         };
         let (path, restarts) = (node.path(), node.restarts());
         match verdict {
@@ -421,18 +306,18 @@ impl Supervisor {
                 self.remove(key, ctx);
             }
             Verdict::Restart { after } => {
+                let until = deadline::after(after);
                 tracing::warn!(%path, %exit, restarts, backoff = ?after, "child ended; restarting it");
                 child.enter(Phase::Waiting);
-                node.set_state(State::BackingOff { until: now + after });
-                self.set_alarm(key, now + after);
+                node.set_state(State::BackingOff { until });
+                self.set_alarm(key, until);
             }
             Verdict::Park { retry_in } => {
+                let until = deadline::after(retry_in);
                 tracing::error!(%path, %exit, restarts, backoff = ?retry_in, "child needs too many restarts; parking it");
                 child.enter(Phase::Waiting);
-                node.set_state(State::Parked {
-                    until: now + retry_in,
-                });
-                self.set_alarm(key, now + retry_in);
+                node.set_state(State::Parked { until });
+                self.set_alarm(key, until);
             }
             Verdict::Escalate => {
                 tracing::error!(%path, %exit, restarts, "child needs too many restarts; giving up its supervisor");
@@ -464,16 +349,10 @@ impl Supervisor {
         }
     }
 
-    fn ring(&mut self, ctx: &mut Context<Self>) {
+    /// Does what is due.
+    pub(crate) fn ring(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
-        while self
-            .alarms
-            .peek()
-            .is_some_and(|Reverse(alarm)| alarm.at <= now)
-        {
-            let Some(Reverse(Alarm { key, epoch, .. })) = self.alarms.pop() else {
-                return;
-            };
+        while let Some(Alarm { key, epoch, .. }) = self.alarms.take_due(now) {
             let Some(child) = self.children.get_mut(&key) else {
                 continue;
             };
@@ -481,6 +360,8 @@ impl Supervisor {
                 continue;
             }
             match child.take_phase() {
+                // Its turn to be removed comes.
+                Phase::Waiting if self.closing => {}
                 Phase::Waiting => self.relaunch(key, ctx),
                 Phase::Stopping { run, budget, then } => {
                     run.life.kill(Exit::Stuck {
@@ -572,6 +453,7 @@ impl Handler<RestartChild> for Supervisor {
         RestartChild(name): RestartChild,
         ctx: &mut Self::Context,
     ) -> Self::Result {
+        self.refuse_if_closing()?;
         let (key, node) = self.find(&name)?;
         let run = node.latest_run();
         self.stop_child(key, Sequel::Restart, ctx);
@@ -590,123 +472,6 @@ impl Drop for Supervisor {
             if child.spec.node().latest_run() == child.run {
                 child.spec.node().kill(&Exit::Stopped);
             }
-        }
-    }
-}
-
-// === impl Child ===
-
-impl Child {
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        self.epoch += 1;
-    }
-
-    /// Leaves it `Waiting`; the caller decides what comes.
-    fn take_phase(&mut self) -> Phase {
-        std::mem::replace(&mut self.phase, Phase::Waiting)
-    }
-
-    fn life(&self) -> Option<&Arc<Life>> {
-        match &self.phase {
-            Phase::Running { run, .. }
-            | Phase::Stopping { run, .. }
-            | Phase::Killed { run, .. } => Some(&run.life),
-            Phase::Waiting => None,
-        }
-    }
-
-    /// Whether it is on its way out.
-    fn is_going(&self) -> bool {
-        match &self.phase {
-            Phase::Stopping { then, .. } | Phase::Killed { then, .. } => {
-                matches!(then, Sequel::Remove)
-            }
-            Phase::Running { .. } | Phase::Waiting => false,
-        }
-    }
-}
-
-impl Sequel {
-    fn or(self, later: Self) -> Self {
-        match (self, later) {
-            (Self::Restart, Self::Restart) => Self::Restart,
-            _ => Self::Remove,
-        }
-    }
-}
-
-fn launch(spec: &Arc<dyn Launch>, key: Key, ctx: &Context<Supervisor>) -> Phase {
-    let policy = spec.policy();
-    let report = Report::Supervisor {
-        to: ctx.address(),
-        key,
-    };
-    let seat = match &policy.placement {
-        Placement::Parent => Ok(None),
-        Placement::LeastLoaded(arbiters) => arbiters.seat().map(Some),
-    };
-    let away = matches!(seat, Ok(Some(_)));
-    let life = Life::new(spec.node().clone(), policy, away);
-    let mut ticket = Ticket::new(life.clone(), report.clone());
-    let seat = match seat {
-        Ok(seat) => {
-            let arbiter = seat.as_ref().map(|seat| {
-                seat.occupy(&life, report);
-                seat.handle()
-            });
-            spec.clone().launch(ticket, arbiter);
-            seat
-        }
-        Err(error) => {
-            ticket.fulfil(Exit::failed(error));
-            None
-        }
-    };
-    Phase::Running {
-        run: Run { life, _seat: seat },
-        since: Instant::now(),
-    }
-}
-
-/// `wait` from now, or a century from now if no clock reaches that far.
-fn later(wait: Duration) -> Instant {
-    const CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-    Instant::now() + wait.min(CENTURY)
-}
-
-// === impl AlarmClock ===
-
-impl ActorFuture<Supervisor> for AlarmClock {
-    type Output = ();
-
-    fn poll(
-        mut self: Pin<&mut Self>,
-        act: &mut Supervisor,
-        ctx: &mut Context<Supervisor>,
-        cx: &mut TaskContext<'_>,
-    ) -> Poll<()> {
-        if act
-            .waker
-            .as_ref()
-            .is_none_or(|waker| !waker.will_wake(cx.waker()))
-        {
-            act.waker = Some(cx.waker().clone());
-        }
-        loop {
-            let Some(Reverse(Alarm { at, .. })) = act.alarms.peek() else {
-                self.0 = None;
-                return Poll::Pending;
-            };
-            let sleep = self.0.get_or_insert_with(|| Box::pin(sleep_until(*at)));
-            if sleep.deadline() != *at {
-                sleep.as_mut().reset(*at);
-            }
-            if sleep.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            self.0 = None;
-            act.ring(ctx);
         }
     }
 }

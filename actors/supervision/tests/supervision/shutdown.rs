@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use servo_supervision::{Exit, State, StopOrder, Supervisor};
+use servo_supervision::{Exit, State, StopOrder, SuperviseError, Supervisor};
 use tokio::time::Instant;
 
-use crate::failing::{Do, Journal, Manners, SECOND, failing, failing_with, root_of, root_with};
+use crate::failing::{
+    Do, Journal, Manners, SECOND, failing, failing_with, root_of, root_with, slow,
+};
 
 #[actix_rt::test]
 async fn children_stop_one_by_one_last_started_first() {
@@ -148,4 +150,56 @@ async fn a_stop_during_a_restart_on_demand_wins() {
     assert!(restarted.is_err());
     assert!(matches!(stopped.unwrap(), Exit::Stopped));
     assert_eq!(child.status().state, State::Ended);
+}
+
+#[actix_rt::test]
+async fn nothing_starts_during_a_shutdown() {
+    tokio::time::pause();
+    let hours = SECOND * 7200;
+    let journal = Journal::default();
+    let shared = journal.clone();
+    let root = root_with(move |children| {
+        children.start(failing_with("first", Manners::Obeys, &shared).backoff(slow()));
+        let lingering = failing_with("lingering", Manners::Takes(hours), &Journal::default());
+        children.start(lingering.shutdown(hours * 2));
+    });
+    let supervisor = root.reference();
+    tokio::time::sleep(SECOND).await;
+    let late = failing("late");
+    journal.lock().unwrap().clear();
+    let shutdown = root.shutdown(hours * 3);
+    let meanwhile = async {
+        tokio::task::yield_now().await;
+        let refused = supervisor.start_child(late, SECOND).await.unwrap_err();
+        assert!(
+            matches!(refused, SuperviseError::Stopping { .. }),
+            "{refused}"
+        );
+        let refused = supervisor.restart_child("first", SECOND).await.unwrap_err();
+        assert!(
+            matches!(refused, SuperviseError::Stopping { .. }),
+            "{refused}"
+        );
+    };
+    let (shutdown, ()) = futures_util::join!(shutdown, meanwhile);
+    shutdown.unwrap();
+    assert_eq!(*journal.lock().unwrap(), ["first asked", "first down"]);
+}
+
+#[actix_rt::test]
+async fn a_backoff_that_ends_during_a_shutdown_starts_nothing() {
+    tokio::time::pause();
+    let hours = SECOND * 7200;
+    let journal = Journal::default();
+    let broken = failing_with("broken", Manners::Obeys, &journal).backoff(slow());
+    let to_broken = broken.reference();
+    let root = root_with(move |children| {
+        children.start(broken.clone());
+        let lingering = failing_with("lingering", Manners::Takes(hours), &Journal::default());
+        children.start(lingering.shutdown(hours * 2));
+    });
+    to_broken.wait_until_up(SECOND).await.unwrap();
+    to_broken.ask(Do::Panic, SECOND).await.unwrap_err();
+    root.shutdown(hours * 3).await.unwrap();
+    assert_eq!(*journal.lock().unwrap(), ["broken up", "broken down"]);
 }
