@@ -1,0 +1,27 @@
+//! What an observer of a study is told as it happens.
+
+use serde::Serialize;
+
+use crate::{result::StudyResult, store::TrialRecord};
+
+/// A trial got its verdict.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TrialEvent {
+    /// The optimizer id.
+    pub optimizer: String,
+    /// How many trials are finished now.
+    pub finished: usize,
+    /// How many there will be.
+    pub budget: usize,
+    /// The trial.
+    pub trial: TrialRecord,
+}
+
+/// Something worth telling.
+#[derive(Debug, Clone)]
+pub(crate) enum Notice {
+    /// A trial got its verdict.
+    Trial(TrialEvent),
+    /// A study came to its end, or cannot go on.
+    Finished(Box<StudyResult>),
+}
