@@ -15,6 +15,7 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use servo_doubles::{Script, ScriptedOptimizer};
 use servo_protocol::{
     Event, HttpOptimizer, OpsaniEndpoint, OptimizerClient as _, PostError, ProxyChoice, Request,
     Response, TokenSource, Transport, TransportKind, Trust,
@@ -52,6 +53,10 @@ fn secure_optimizer(connections: usize) -> SocketAddr {
 }
 
 async fn post(address: SocketAddr, trust: Trust) -> Result<Response, PostError> {
+    post_to(&format!("https://{address}/"), trust).await
+}
+
+async fn post_to(url: &str, trust: Trust) -> Result<Response, PostError> {
     let transport = Transport {
         proxy: ProxyChoice::Direct,
         trust,
@@ -59,8 +64,7 @@ async fn post(address: SocketAddr, trust: Trust) -> Result<Response, PostError> 
     };
     let id = "dev.opsani.com/app1".parse().unwrap();
     let token = TokenSource::Inline("t".into());
-    let url = format!("https://{address}/");
-    let endpoint = OpsaniEndpoint::new(id, token, Some(&url), None).unwrap();
+    let endpoint = OpsaniEndpoint::new(id, token, Some(url), None).unwrap();
     let client = HttpOptimizer::new(transport.client().unwrap(), endpoint, "servo v0");
     let request = Request {
         event: Event::WhatsNext,
@@ -87,4 +91,31 @@ async fn an_untrusted_certificate_is_refused_unless_told_otherwise() {
     let authority = include_bytes!("tls/authority.pem").to_vec();
     assert!(post(address, Trust::Authorities(authority)).await.is_ok());
     assert!(post(address, Trust::Anything).await.is_ok());
+}
+
+/// Run by the next test with an environment in which there are no certificates.
+#[tokio::test]
+#[ignore = "needs the environment that `plain_http_works_without_ca_certificates` gives it"]
+async fn posts_without_ca_certificates() {
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    let answer = post_to(&optimizer.base_url(), Trust::System).await;
+    assert!(answer.is_ok(), "{answer:?}");
+    let error = post(secure_optimizer(1), Trust::System).await.unwrap_err();
+    assert!(error.to_string().contains("certificate"), "{error}");
+}
+
+#[test]
+fn plain_http_works_without_ca_certificates() {
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "posts_without_ca_certificates", "--ignored"])
+        .env("SSL_CERT_FILE", nowhere.path().join("none.pem"))
+        .env("SSL_CERT_DIR", nowhere.path().join("none"))
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && said.contains("1 passed"),
+        "{said}"
+    );
 }
