@@ -386,3 +386,6 @@ pub fn one(store: &Store, study: i64) -> Result<Option<(StudyRow, Vec<TrialRow>)
         trials.into_iter().map(TrialRow::from).collect(),
     )))
 }
+
+#[cfg(test)]
+mod tests;

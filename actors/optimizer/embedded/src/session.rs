@@ -125,11 +125,12 @@ impl Session {
         goal: Goal,
         trials: Vec<TrialRecord>,
     ) -> Self {
-        // What a description says is believed of the baseline alone. A restarted application may well
-        // describe the values it is configured with rather than those it runs with, so the
-        // configuration of any other pending trial is applied again.
+        // What a description says is believed only as long as nothing was adjusted. Later it may well tell
+        // of the values the application is configured with rather than those it runs with, so a pending
+        // trial's configuration is applied again.
+        let untouched = trials.iter().all(|trial| trial.settings == study.baseline);
         let described = application.current().ok();
-        let applied = described.filter(|described| *described == study.baseline);
+        let applied = described.filter(|described| untouched && *described == study.baseline);
         Self {
             study,
             application,
