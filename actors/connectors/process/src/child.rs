@@ -195,6 +195,7 @@ impl Child {
         let io = |error: std::io::Error| failed(error.to_string());
         let (ours, theirs) = StdStream::pair().map_err(io)?;
         let mut guard = Command::new(&warden.program)
+            .arg0("servo-warden")
             .args(&warden.arguments)
             .env(MARKER, "1")
             .stdin(OwnedFd::from(theirs))

@@ -199,6 +199,7 @@ struct Task {
 
 impl Task {
     async fn run(mut self) {
+        let name = self.tuner.component().name().to_owned();
         let mut restart_at: Option<Instant> = None;
         let mut running_since = Instant::now();
         loop {
@@ -212,19 +213,19 @@ impl Task {
                     self.restarts.forget();
                     self.obey(command).await;
                 }
-                () = died(watched.as_ref()) => {
+                () = died(&name, watched.as_ref()) => {
                     if running_since.elapsed() >= LONG_LIFE {
                         self.restarts.forget();
                     }
-                    restart_at = self.restarts.next(self.tuner.component().name());
+                    restart_at = self.restarts.next(&name);
                 }
                 () = at(restart_at) => {
                     let closing = self.closing.borrow().clone();
                     restart_at = match self.tuner.ensure_running(&closing).await {
                         Ok(()) => None,
                         Err(error) => {
-                            tracing::warn!(component = self.tuner.component().name(), "restart failed: {error}");
-                            self.restarts.next(self.tuner.component().name())
+                            tracing::warn!(component = %name, "restart failed: {error}");
+                            self.restarts.next(&name)
                         }
                     };
                 }
@@ -291,12 +292,14 @@ fn either(one: &CancellationToken, other: &CancellationToken) -> Either {
     }
 }
 
-async fn died(pulse: Option<&Pulse>) {
+/// Waits for the end of the process, and tells it.
+async fn died(component: &str, pulse: Option<&Pulse>) {
     let Some(pulse) = pulse else {
         return std::future::pending().await;
     };
     let exit = pulse.ended().await;
     tracing::error!(
+        component,
         pid = pulse.pid,
         "the process has ended by itself with {exit}{}",
         LastLines(pulse.last_lines())

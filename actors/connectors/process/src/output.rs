@@ -210,6 +210,8 @@ impl Window {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn cut(chunks: &[&[u8]]) -> (Vec<String>, String) {
@@ -260,5 +262,20 @@ mod tests {
         assert_eq!(lines.len(), TAIL_LINES);
         assert!(lines.first().is_some_and(|line| line.starts_with("80 ")));
         assert!(lines.iter().all(|line| line.len() <= SHOWN_BYTES + 4));
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_are_cut_into_chunks_does_not_matter(
+            text in "[a-z\n\r]{0,200}",
+            size in 1_usize..50,
+        ) {
+            let chunks: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
+            let (mut lines, rest) = cut(&chunks);
+            lines.push(rest);
+            let strip = |line: &str| line.strip_suffix('\r').unwrap_or(line).to_owned();
+            let expected: Vec<String> = text.split('\n').map(strip).collect();
+            prop_assert_eq!(lines, expected);
+        }
     }
 }

@@ -126,4 +126,11 @@ mod tests {
         assert!(Stat::parse("42 (cut").is_none());
         assert!(Stat::parse("42 (cut) R 1").is_none());
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_line_is_a_surprise(line in "[0-9a-zA-Z() -]{0,120}") {
+            let _ = Stat::parse(&line);
+        }
+    }
 }

@@ -76,6 +76,8 @@ fn is_word(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -98,6 +100,21 @@ mod tests {
                 filled,
                 "{source}"
             );
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn text_without_braces_is_only_text(text in "[^{]{0,40}") {
+            let template = Template::parse(&text);
+            prop_assert_eq!(template.names().count(), 0);
+            prop_assert_eq!(template.fill(|_| unreachable!()), text);
+        }
+
+        #[test]
+        fn names_written_back_give_the_source(text in r"([a-z{} ]|\{[a-z]\}){0,20}") {
+            prop_assume!(!text.contains("{{"));
+            prop_assert_eq!(Template::parse(&text).fill(|name| format!("{{{name}}}")), text);
         }
     }
 }

@@ -153,6 +153,7 @@ async fn start(run: &Run, tree: &mut Tree) -> Result<Pid, Refusal> {
         std::env::current_exe().map_err(spawn)?
     };
     let mut command = Command::new(program);
+    command.arg0("servo-warden");
     // The host's binary needs the hidden word; the stand-alone warden was started without it.
     if std::env::args_os()
         .nth(1)

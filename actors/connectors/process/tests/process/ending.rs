@@ -6,7 +6,9 @@ use std::time::{Duration, Instant};
 use servo_connector_process::child::Exit;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{Mark, eventually, exists, keeper, kill, parent_of, this_binary, within};
+use crate::world::{
+    Mark, eventually, exists, keeper, kill, parent_of, terminate, this_binary, within,
+};
 
 fn never() -> CancellationToken {
     CancellationToken::new()
@@ -83,6 +85,28 @@ components:
     within(keeper.stop(Duration::MAX)).await.unwrap().unwrap();
     assert!(exists(&done));
     assert_eq!(pulse.exit(), Some(Exit::Code(0)));
+}
+
+#[tokio::test]
+async fn a_polite_signal_to_the_warden_is_one_to_the_component() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = directory.path().join("done");
+    let keeper = keeper(&format!(
+        r#"
+components:
+  web:
+    command: [sh, -c, "trap 'touch {}; exit 0' TERM; echo up; while :; do sleep 0.05; done"]
+    ready: {{log: up}}
+"#,
+        done.display()
+    ));
+    let pulse = within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    terminate(parent_of(pulse.pid));
+    assert_eq!(within(pulse.ended()).await, Exit::Code(0));
+    assert!(exists(&done));
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, unreachable_pub)]
 
 mod adjusting;
+mod configuring;
+mod connecting;
 mod ending;
 mod output;
 mod roles;

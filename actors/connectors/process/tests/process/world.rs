@@ -123,11 +123,16 @@ pub fn parent_of(pid: i32) -> i32 {
 }
 
 pub fn kill(pid: i32) {
-    rustix::process::kill_process(
-        rustix::process::Pid::from_raw(pid).unwrap(),
-        rustix::process::Signal::KILL,
-    )
-    .unwrap();
+    signal(pid, rustix::process::Signal::KILL);
+}
+
+pub fn terminate(pid: i32) {
+    signal(pid, rustix::process::Signal::TERM);
+}
+
+fn signal(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
 }
 
 pub fn exists(path: impl AsRef<Path>) -> bool {
