@@ -33,7 +33,7 @@ const ANSWER_RESERVE: Duration = Duration::from_secs(1);
 /// Each component is kept by a task of its own; the connector asks them. They start at `startup`, or at
 /// the first `measure` or `adjust`, and end at `shutdown` or `detach`, or when the connector is dropped.
 #[derive(Debug)]
-pub struct ProcessConnector {
+pub struct Process {
     members: Vec<Member>,
 }
 
@@ -43,7 +43,7 @@ struct Member {
     names: Names,
 }
 
-impl Connector for ProcessConnector {
+impl Connector for Process {
     type Config = ProcessConfig;
 
     const METADATA: Metadata = Metadata::new("process", "Process", env!("CARGO_PKG_VERSION"))
@@ -72,7 +72,7 @@ impl Connector for ProcessConnector {
     }
 }
 
-impl ProcessConnector {
+impl Process {
     /// Makes the connector with this warden; no process is started yet. Must be called on a runtime.
     ///
     /// # Errors
@@ -179,7 +179,7 @@ struct Change<'a> {
     after: Values,
 }
 
-impl On<Startup> for ProcessConnector {
+impl On<Startup> for Process {
     async fn on(&self, _: &Startup, cx: &HandlerContext) -> Result<(), EventError> {
         let cancel = cx.cancellation();
         let started = join_all(
@@ -197,19 +197,19 @@ impl On<Startup> for ProcessConnector {
     }
 }
 
-impl On<Shutdown> for ProcessConnector {
+impl On<Shutdown> for Process {
     async fn on(&self, _: &Shutdown, cx: &HandlerContext) -> Result<(), EventError> {
         self.stop(cx).await
     }
 }
 
-impl On<Detach> for ProcessConnector {
+impl On<Detach> for Process {
     async fn on(&self, _: &Detach, cx: &HandlerContext) -> Result<(), EventError> {
         self.stop(cx).await
     }
 }
 
-impl On<Describe> for ProcessConnector {
+impl On<Describe> for Process {
     async fn on(&self, _: &Describe, _: &HandlerContext) -> Result<Description, EventError> {
         Ok(Description {
             components: self.components(),
@@ -218,19 +218,19 @@ impl On<Describe> for ProcessConnector {
     }
 }
 
-impl On<Components> for ProcessConnector {
+impl On<Components> for Process {
     async fn on(&self, _: &Components, _: &HandlerContext) -> Result<Vec<Component>, EventError> {
         Ok(self.components())
     }
 }
 
-impl On<Metrics> for ProcessConnector {
+impl On<Metrics> for Process {
     async fn on(&self, _: &Metrics, _: &HandlerContext) -> Result<Vec<Metric>, EventError> {
         Ok(self.metrics())
     }
 }
 
-impl On<Measure> for ProcessConnector {
+impl On<Measure> for Process {
     async fn on(&self, event: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
         let readings = tokio::select! {
             biased;
@@ -245,7 +245,7 @@ impl On<Measure> for ProcessConnector {
     }
 }
 
-impl ProcessConnector {
+impl Process {
     /// All processes are watched, wanted or not: the death of one spoils what the others measure.
     async fn measure(
         &self,
@@ -278,7 +278,7 @@ impl ProcessConnector {
     }
 }
 
-impl On<Adjust> for ProcessConnector {
+impl On<Adjust> for Process {
     async fn on(&self, event: &Adjust, cx: &HandlerContext) -> Result<Description, EventError> {
         let changes = self.plan(&event.adjustments)?;
         let cancelled_for_long = async {

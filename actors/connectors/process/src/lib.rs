@@ -5,7 +5,7 @@
 //! How a command is started so that it cannot outlive Servo ([`warden`]), how it is watched and ended,
 //! what it uses ([`child`]), when it is ready ([`readiness`]); how settings reach it ([`component`]); how
 //! it moves from one configuration to the next, and back when it does not start ([`tuner`], [`keeper`]);
-//! and how all that answers a servo's events ([`ProcessConnector`]).
+//! and how all that answers a servo's events ([`Process`]).
 //!
 //! # What this crate must not know
 //!
@@ -30,5 +30,5 @@ pub mod warden;
 mod window;
 
 pub use config::ProcessConfig;
-pub use connector::ProcessConnector;
+pub use connector::Process;
 pub use proc_tree::Usage;

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use servo_connector_process::warden;
+
 fn main() -> ExitCode {
-    servo_connector_process::warden::main(std::env::args_os().skip(1))
+    warden::entry().unwrap_or_else(|| warden::main(std::env::args_os().skip(1)))
 }

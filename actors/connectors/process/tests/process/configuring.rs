@@ -111,3 +111,17 @@ fn the_schema_knows_both_forms() {
     let components = schema.pointer("/properties/components/anyOf").unwrap();
     assert_eq!(components.as_array().unwrap().len(), 2, "{components}");
 }
+
+/// The demo is a user of this connector.
+#[test]
+fn the_stanza_of_the_quickstart_is_right() {
+    let path = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../deploy/quickstart/servo.yaml"
+    );
+    let document: serde_yaml::Value =
+        serde_yaml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let config: ProcessConfig =
+        serde_yaml::from_value(document.get("process").unwrap().clone()).unwrap();
+    assert_eq!(components(&config).1, []);
+}

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use servo_connector_process::ProcessConnector;
+use servo_connector_process::Process;
 use servo_connector_process::warden::PROGRAM_VARIABLE;
 use servo_dispatch::{
     Adjust, Bus, ConnectorPolicy, ConnectorType, Describe, DispatchOptions, Dispatcher,
@@ -34,7 +34,7 @@ fn on_a_bus<F: Future<Output = ()>>(test: &str, yaml: &str, body: impl FnOnce(Di
         );
         return;
     }
-    let stanza = ConnectorType::of::<ProcessConnector>()
+    let stanza = ConnectorType::of::<Process>()
         .parse(serde_yaml::from_str(yaml).unwrap())
         .unwrap();
     assert!(stanza.problems().is_empty(), "{:?}", stanza.problems());

@@ -254,3 +254,32 @@ async fn a_program_that_is_no_warden_is_found_out() {
         );
     }
 }
+
+/// As the `servo` binary does: the warden is the same program with a hidden word in front.
+#[tokio::test]
+async fn a_warden_behind_a_sub_command_works_the_same() {
+    use std::os::unix::fs::PermissionsExt;
+
+    use servo_connector_process::readiness;
+    use servo_connector_process::tuner::Tuner;
+    use servo_connector_process::warden::{SUBCOMMAND, WardenProgram};
+
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("host");
+    let warden = env!("CARGO_BIN_EXE_servo-warden");
+    std::fs::write(
+        &script,
+        format!("#!/bin/sh\nexec '{warden}' {SUBCOMMAND}\n"),
+    )
+    .unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let component = crate::world::component(
+        "components: {web: {command: [sh, -c, 'echo up; exec sleep 1000'], ready: {log: up}}}",
+    );
+    let mut tuner = Tuner::new(
+        component,
+        WardenProgram::at(&script),
+        readiness::client().unwrap(),
+    );
+    within(tuner.ensure_running(&never())).await.unwrap();
+}
