@@ -88,7 +88,11 @@ pub(crate) async fn address_is_free(
         if !matches!(answered, Ok(Ok(_))) {
             return Ok(());
         }
-        if Instant::now() >= deadline || cancel.is_cancelled() {
+        if cancel.is_cancelled() {
+            // The caller looks at the token next; a cancelled wait has found nothing out.
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
             return Err(AddressTaken {
                 component: component.to_owned(),
                 address,

@@ -304,3 +304,22 @@ components:
     assert!(error.to_string().contains("exit status 5"), "{error}");
     assert_eq!(count(), 5);
 }
+
+#[tokio::test]
+async fn a_cancelled_wait_for_an_occupied_address_is_cancelled() {
+    let stranger = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let keeper = keeper(&format!(
+        "components: {{web: {{command: [sleep, 1000], ready: {{tcp: '{}'}}, stop: {{grace: 1h}}}}}}",
+        stranger.local_addr().unwrap()
+    ));
+    let cancel = CancellationToken::new();
+    let looked = async {
+        stranger.accept().await.unwrap();
+        cancel.cancel();
+    };
+    let (outcome, ()) = tokio::join!(within(keeper.ensure_running(&cancel)), looked);
+    assert!(matches!(
+        outcome.unwrap().unwrap_err(),
+        StartError::Cancelled { .. }
+    ));
+}
