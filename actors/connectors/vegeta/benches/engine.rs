@@ -6,7 +6,7 @@
 use std::{
     net::SocketAddr,
     num::NonZeroU64,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -78,7 +78,7 @@ fn run(name: &str, address: SocketAddr, rate: &str, limit: Option<NonZeroU64>, d
             tokio::select! {
                 summary = &mut finished => break (summary.unwrap(), cpu),
                 () = tokio::time::sleep(Duration::from_millis(20)) => {
-                    cpu = thread.as_ref().and_then(cpu_time).unwrap_or(cpu);
+                    cpu = thread.as_deref().and_then(cpu_time).unwrap_or(cpu);
                 }
             }
         }
@@ -115,7 +115,7 @@ fn engine_thread() -> Option<PathBuf> {
     None
 }
 
-fn cpu_time(thread: &PathBuf) -> Option<Duration> {
+fn cpu_time(thread: &Path) -> Option<Duration> {
     let stat = std::fs::read_to_string(thread.join("schedstat")).ok()?;
     Some(Duration::from_nanos(
         stat.split_whitespace().next()?.parse().ok()?,
@@ -134,9 +134,13 @@ fn serve() -> SocketAddr {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             sender.send(listener.local_addr().unwrap()).unwrap();
             loop {
-                let (stream, _) = listener.accept().await.unwrap();
-                stream.set_nodelay(true).unwrap();
-                tokio::spawn(answer(stream));
+                // Out of descriptors, as when the machine cannot keep up: the engine reports what it makes of it.
+                let Ok((stream, _)) = listener.accept().await else {
+                    continue;
+                };
+                if stream.set_nodelay(true).is_ok() {
+                    tokio::spawn(answer(stream));
+                }
             }
         });
     });

@@ -41,12 +41,11 @@ impl Timer {
         #[cfg(target_os = "linux")]
         if let Some(descriptor) = &self.descriptor
             && arm(descriptor, left)
+            && let Ok(mut guard) = descriptor.readable().await
         {
-            if let Ok(mut guard) = descriptor.readable().await {
-                // Arming anew resets the kernel's count, so the descriptor need not be read.
-                guard.clear_ready();
-                return;
-            }
+            // Arming anew resets the kernel's count, so the descriptor need not be read.
+            guard.clear_ready();
+            return;
         }
         tokio::time::sleep(left).await;
     }
