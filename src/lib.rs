@@ -1,1 +1,13 @@
-//! Servo.
+//! Servo connects applications to an optimizer: it is told to DESCRIBE, MEASURE and ADJUST, and
+//! does so through connectors.
+//!
+//! This is the façade for programs of their own connectors: a `main` of one line,
+//! `servo::cli::main(servo::connectors::bundled().with::<MyConnector>())`, is a servo that knows
+//! `MyConnector` too. What a connector is, [`servo_dispatch`] says.
+
+pub mod cli;
+pub mod config;
+pub mod connectors;
+pub mod daemon;
+
+pub use {servo_dispatch, servo_messages};

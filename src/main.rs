@@ -1,1 +1,7 @@
-fn main() {}
+//! The `servo` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    servo::cli::main(servo::connectors::bundled())
+}

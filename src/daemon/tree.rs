@@ -1,0 +1,114 @@
+//! The supervision tree of the program.
+
+use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
+
+use servo_assembly::{Assembly, ServoPolicy, ServoSpec};
+use servo_protocol::OptimizerClient;
+use servo_supervision::{Arbiters, Exit, Root, Snapshot, SuperviseError, install_panic_hook};
+use thiserror::Error;
+
+use super::AGENT;
+use crate::config::ServoConfig;
+
+/// What the root has for taking up the assembly.
+const START: Duration = Duration::from_secs(10);
+/// What the whole tree has to end; the parts have less, and are killed on their own.
+const SHUTDOWN: Duration = Duration::from_secs(28);
+
+/// Why the tree cannot be started.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// No threads.
+    #[error("cannot start the threads that servos run on: {0}")]
+    Threads(io::Error),
+    /// The root does not take the assembly.
+    #[error("cannot start the assembly: {0}")]
+    Assembly(#[from] SuperviseError),
+}
+
+/// The supervision tree: a root with the assembly below it.
+#[derive(Debug)]
+pub struct Tree {
+    root: Root,
+    assembly: Assembly,
+}
+
+impl Tree {
+    /// Starts the tree on the current actor system, with `arbiters` threads for servos.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub async fn start(arbiters: usize) -> Result<Self, StartError> {
+        install_panic_hook();
+        let arbiters = Arbiters::new(arbiters.max(1)).map_err(StartError::Threads)?;
+        let (spec, assembly) = Assembly::spec(Some(arbiters));
+        let root = Root::start("servo", |_| Ok(()));
+        let reference = root.reference();
+        reference.wait_until_up(START).await.map_err(SuperviseError::from)?;
+        let assembly_ref = reference.start_child(spec, START).await?;
+        assembly_ref.wait_until_up(START).await.map_err(SuperviseError::from)?;
+        Ok(Self { root, assembly })
+    }
+
+    /// The servos.
+    pub fn assembly(&self) -> &Assembly {
+        &self.assembly
+    }
+
+    /// The tree as it stands now.
+    pub fn snapshot(&self) -> Snapshot {
+        self.root.snapshot()
+    }
+
+    /// Completes when the tree has ended by itself.
+    pub async fn ended(&self) -> Exit {
+        self.root.ended().await
+    }
+
+    /// Ends everything in order, within a bounded time.
+    pub async fn shutdown(&self) {
+        if let Err(overrun) = self.root.shutdown(SHUTDOWN).await {
+            tracing::error!("{overrun}");
+        }
+    }
+}
+
+/// Runs `work` on an actor system of its own, on this thread.
+///
+/// # Errors
+/// When the system cannot be started.
+pub fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
+    // As actix makes its own, but failing with an error instead of a panic.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut runtime = Some(runtime);
+    let system = actix_rt::System::with_tokio_rt(|| {
+        #[expect(clippy::expect_used, reason = "it is asked for once, on this line")]
+        runtime.take().expect("asked for once")
+    });
+    Ok(system.block_on(work))
+}
+
+/// What makes a servo of its configuration.
+pub fn servo_spec(config: ServoConfig, optimizer: Option<Arc<dyn OptimizerClient>>) -> ServoSpec {
+    let mut telemetry = BTreeMap::from([
+        ("servo.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "servo.platform".to_owned(),
+            format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
+        ),
+    ]);
+    if let Ok(namespace) = std::env::var("POD_NAMESPACE") {
+        telemetry.insert("servo.namespace".to_owned(), namespace);
+    }
+    ServoSpec {
+        name: config.name,
+        servo_uid: config.servo_uid,
+        optimizer,
+        connectors: config.connectors,
+        policy: ServoPolicy::default(),
+        agent: AGENT.to_owned(),
+        telemetry,
+    }
+}
