@@ -1,0 +1,132 @@
+//! What the types of the configuration cannot say (`spec/metrics-and-load.md` §1.1).
+
+use std::collections::BTreeSet;
+
+use reqwest::header::{HeaderName, HeaderValue};
+use servo_dispatch::ConfigProblem;
+use servo_messages::Duration;
+
+use crate::{
+    access::Access,
+    config::{FastFailConfig, PrometheusConfig},
+};
+
+/// Everything that is wrong, with the key of each.
+pub(crate) fn problems(config: &PrometheusConfig) -> Vec<ConfigProblem> {
+    let mut problems = Vec::new();
+    metrics(config, &mut problems);
+    durations(config, &mut problems);
+    headers(config, &mut problems);
+    if let Err(problem) = Access::of(config) {
+        problems.push(problem);
+    }
+    if config.tls.cert_file.is_some() != config.tls.key_file.is_some() {
+        problems.push(ConfigProblem::error(
+            "tls",
+            "cert_file and key_file belong together: give both or none",
+        ));
+    }
+    for (index, target) in config.targets.iter().flatten().enumerate() {
+        if target.scrape_url.is_none() && target.scrape_pool.is_none() && target.labels.is_none() {
+            problems.push(ConfigProblem::error(
+                format!("targets[{index}]"),
+                "at least one of scrapeUrl, scrapePool and labels is needed to recognise a target",
+            ));
+        }
+    }
+    without_effect(config, &mut problems);
+    problems
+}
+
+fn metrics(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
+    let mut names = BTreeSet::new();
+    for (index, metric) in config.metrics.iter().enumerate() {
+        let mut wrong = |key: &str, message: String| {
+            problems.push(ConfigProblem::error(
+                format!("metrics[{index}].{key}"),
+                message,
+            ));
+        };
+        if metric.name.trim().is_empty() {
+            wrong("name", "a metric needs a name".into());
+        } else if !names.insert(&metric.name) {
+            wrong(
+                "name",
+                format!(
+                    "there is another metric of the name '{}': names must be unique",
+                    metric.name
+                ),
+            );
+        }
+        if metric.query.trim().is_empty() {
+            wrong(
+                "query",
+                format!(
+                    "the query of metric '{}' is blank: expected PromQL",
+                    metric.name
+                ),
+            );
+        }
+        if metric.step.is_zero() {
+            wrong(
+                "step",
+                format!("the step of metric '{}' is 0: expected more", metric.name),
+            );
+        }
+        if metric.eager.is_some() {
+            problems.push(ConfigProblem::warning(
+                format!("metrics[{index}].eager"),
+                "eager metrics are not supported: the measurement takes its full time",
+            ));
+        }
+    }
+}
+
+fn durations(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
+    let FastFailConfig { period, span, .. } = config.fast_fail;
+    let given: [(&str, Option<Duration>); 5] = [
+        ("streaming_interval", config.streaming_interval),
+        ("fast_fail.period", Some(period)),
+        // Where it is not given it is the period, which is reported already.
+        ("fast_fail.span", (span != period).then_some(span)),
+        ("timeout", Some(config.timeout)),
+        ("query_timeout", config.query_timeout),
+    ];
+    for (key, duration) in given {
+        if duration.is_some_and(Duration::is_zero) {
+            problems.push(ConfigProblem::error(key, "expected more than 0"));
+        }
+    }
+}
+
+fn headers(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
+    for (name, value) in &config.headers {
+        let path = format!("headers.{name}");
+        if name.parse::<HeaderName>().is_err() {
+            problems.push(ConfigProblem::error(&path, "not a name of an HTTP header"));
+        }
+        if HeaderValue::from_str(value.expose()).is_err() {
+            problems.push(ConfigProblem::error(
+                &path,
+                "the value has characters that an HTTP header cannot have",
+            ));
+        }
+    }
+}
+
+/// Keys that are read but do nothing yet: whoever sets one should know.
+fn without_effect(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
+    let set = [
+        ("streaming_interval", config.streaming_interval.is_some()),
+        ("targets", config.targets.is_some()),
+        ("fast_fail", config.fast_fail != FastFailConfig::default()),
+    ];
+    for (key, set) in set {
+        if set {
+            problems.push(ConfigProblem::warning(
+                key,
+                "accepted, but without effect in this version",
+            ));
+        }
+    }
+}
