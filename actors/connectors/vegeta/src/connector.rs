@@ -11,8 +11,8 @@ use servo_messages::{
 };
 
 use crate::{
+    attack::{Attack, Summary, Update},
     config::VegetaConfig,
-    engine::{Attack, Summary, Update},
     metric::LoadMetric,
     report::{Health, Report},
     target::Target,

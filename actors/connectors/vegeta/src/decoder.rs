@@ -3,6 +3,8 @@
 //! The decoder is fed whatever a read returned, so a connection needs no buffer of its own: only a head that is split across
 //! reads is kept until it is complete. Follows RFC 9112 §6 for the length of a body.
 
+use crate::chunked::{Chunk, Malformed};
+
 /// The most header fields a response may have.
 const MOST_HEADERS: usize = 256;
 /// How many fields the first attempt at parsing provides for; nearly every response has fewer.
@@ -23,6 +25,12 @@ pub(crate) enum DecodeError {
     ContentLength,
     #[error("malformed chunked body")]
     Chunk,
+}
+
+impl From<Malformed> for DecodeError {
+    fn from(_: Malformed) -> Self {
+        Self::Chunk
+    }
 }
 
 /// What the request says about the response's body.
@@ -55,16 +63,6 @@ enum State {
     Chunked(Chunk),
     UntilClose,
     Complete,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Chunk {
-    Size { size: u64, digits: u8 },
-    Extension { size: u64, length: usize },
-    SizeEnd { size: u64 },
-    Data { left: u64 },
-    DataEnd { seen_return: bool },
-    Trailer { line: usize, length: usize },
 }
 
 /// One response in the making.
@@ -195,7 +193,7 @@ impl Decoder {
         self.state = if absent {
             State::Complete
         } else if chunked {
-            State::Chunked(Chunk::Size { size: 0, digits: 0 })
+            State::Chunked(Chunk::START)
         } else {
             match length? {
                 Some(0) => State::Complete,
@@ -220,56 +218,9 @@ impl Decoder {
         let Some((&byte, rest)) = bytes.split_first() else {
             return Ok(bytes);
         };
-        self.state = step(chunk, byte)?.map_or(State::Complete, State::Chunked);
+        self.state = chunk.step(byte)?.map_or(State::Complete, State::Chunked);
         Ok(rest)
     }
-}
-
-/// The chunk state after one byte of framing; `None` at the end of the body.
-fn step(chunk: Chunk, byte: u8) -> Result<Option<Chunk>, DecodeError> {
-    let next = match (chunk, byte) {
-        (Chunk::Size { size, digits }, _) if byte.is_ascii_hexdigit() && digits < 32 => {
-            let digit = char::from(byte).to_digit(16).map_or(0, u64::from);
-            let size = size
-                .checked_mul(16)
-                .and_then(|size| size.checked_add(digit))
-                .ok_or(DecodeError::Chunk)?;
-            Chunk::Size {
-                size,
-                digits: digits + 1,
-            }
-        }
-        (Chunk::Size { digits: 0, .. }, _) => return Err(DecodeError::Chunk),
-        (Chunk::Size { size, .. }, b';' | b' ' | b'\t') => Chunk::Extension { size, length: 0 },
-        (Chunk::Size { size, .. } | Chunk::Extension { size, .. }, b'\r') => {
-            Chunk::SizeEnd { size }
-        }
-        (
-            Chunk::Size { size, .. } | Chunk::Extension { size, .. } | Chunk::SizeEnd { size },
-            b'\n',
-        ) => {
-            if size == 0 {
-                Chunk::Trailer { line: 0, length: 0 }
-            } else {
-                Chunk::Data { left: size }
-            }
-        }
-        (Chunk::Extension { size, length }, _) if length < LONGEST_HEAD => Chunk::Extension {
-            size,
-            length: length + 1,
-        },
-        (Chunk::DataEnd { seen_return: false }, b'\r') => Chunk::DataEnd { seen_return: true },
-        (Chunk::DataEnd { .. }, b'\n') => Chunk::Size { size: 0, digits: 0 },
-        (Chunk::Trailer { line, length }, b'\r') => Chunk::Trailer { line, length },
-        (Chunk::Trailer { line: 0, .. }, b'\n') => return Ok(None),
-        (Chunk::Trailer { length, .. }, b'\n') => Chunk::Trailer { line: 0, length },
-        (Chunk::Trailer { line, length }, _) if length < LONGEST_HEAD => Chunk::Trailer {
-            line: line + 1,
-            length: length + 1,
-        },
-        _ => return Err(DecodeError::Chunk),
-    };
-    Ok(Some(next))
 }
 
 /// How many of `bytes` belong to the next `left`, and the others.

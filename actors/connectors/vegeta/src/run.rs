@@ -1,7 +1,4 @@
-//! The open-loop load engine (spec/metrics-and-load.md §3.5).
-//!
-//! Each run has a thread of its own with a runtime of its own, so that the load cannot disturb the actors and the actors cannot
-//! disturb the load. On it, a pacer starts requests when they are due, whatever became of the ones before.
+//! The open loop: a pacer starts requests when they are due, whatever became of the ones before (spec/metrics-and-load.md §3.5).
 
 use std::{
     cell::{Cell, RefCell},
@@ -9,7 +6,6 @@ use std::{
     io,
     path::PathBuf,
     rc::Rc,
-    thread,
     time::{Duration, Instant},
 };
 
@@ -17,12 +13,13 @@ use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::{
     runtime, select,
-    sync::{Notify, mpsc, oneshot},
+    sync::{Notify, mpsc},
     task::{LocalSet, coop, spawn_local},
 };
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
+    attack::{AttackError, Summary, Update},
     client::{Client, ClientSettings},
     dialer::Dialer,
     plan::{Plan, ReportMode},
@@ -31,147 +28,20 @@ use crate::{
     request::{Parts, Request},
     schedule::Schedule,
     target::Body,
+    ticks::{Tick, Ticks},
     timer::Timer,
-    tls::{TlsError, TlsSettings},
+    tls::TlsSettings,
 };
 
 /// How long requests under way may go on after a cancellation.
 const CANCEL_GRACE: Duration = Duration::from_secs(1);
 /// How long after the end of the load requests that were due before it are still sent, when only the load generator was late.
 const LATE_GRACE: Duration = Duration::from_millis(500);
-/// Longest time without any sign of life to the one who started the run.
-const INTERIM_INTERVAL: Duration = Duration::from_secs(60);
-/// Shortest time between two reports.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 /// Requests started in one go before responses get their turn.
 const BURST: usize = 32;
-/// Updates kept for a receiver that does not keep up; further ones are dropped, so that it never holds up the load.
-const UPDATE_BACKLOG: usize = 256;
-
-/// Why a run did not start, or did not end properly.
-#[derive(Debug, thiserror::Error)]
-pub enum AttackError {
-    /// There is nothing to send.
-    #[error("no targets found")]
-    NoTargets,
-    /// A body file cannot be read.
-    #[error("bad body: {path}: {cause}", path = path.display())]
-    BadBody {
-        /// The file as the target names it.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// A target cannot be turned into a request.
-    #[error("bad target: {0}: the URL has no host")]
-    BadTarget(String),
-    /// TLS is needed and cannot be set up.
-    #[error("TLS: {0}")]
-    Tls(#[from] TlsError),
-    /// The system gave no thread or no event queue.
-    #[error("the load generator cannot be started: {0}")]
-    Start(#[from] io::Error),
-    /// The engine's thread ended without a result.
-    #[error("the load generator ended unexpectedly; its panic is in the log")]
-    Died,
-}
-
-/// Sent while a run goes on.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Update {
-    /// A periodic report, or the final one.
-    Report(Box<Report>),
-    /// A sign of life when reports are more than a minute apart: the figures so far, none during warm-up.
-    Interim(Option<Box<Report>>),
-}
-
-/// The outcome of a run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// Figures over the whole measured window; `None` when no request of it ended.
-    pub report: Option<Report>,
-    /// Requests that the plan foresaw for the measured window. At an unlimited rate, those that were sent.
-    pub planned: u64,
-    /// Requests of the measured window that were due and never sent.
-    pub missed: u64,
-    /// The most requests that could be under way at once.
-    pub limit: u64,
-    /// Updates that nobody took in time.
-    pub dropped_updates: u64,
-    /// Whether the run was cancelled before its end.
-    pub cancelled: bool,
-}
-
-/// A run under way. Dropping it cancels it.
-#[derive(Debug)]
-pub struct Attack {
-    updates: mpsc::Receiver<Update>,
-    summary: oneshot::Receiver<Summary>,
-    stop: DropGuard,
-}
-
-impl Attack {
-    /// Starts the run. Returns once body files and certificates are read and the first request is about to go out.
-    ///
-    /// Firing `cancel` stops new requests at once; those under way have one second to end, then their connections are closed.
-    ///
-    /// # Errors
-    /// Whatever keeps the run from starting; then no request has been sent.
-    pub async fn start(plan: Plan, cancel: &CancellationToken) -> Result<Self, AttackError> {
-        let cancel = cancel.child_token();
-        let stop = cancel.clone().drop_guard();
-        let (update_sender, updates) = mpsc::channel(UPDATE_BACKLOG);
-        let (ready_sender, ready) = oneshot::channel();
-        let (summary_sender, summary) = oneshot::channel();
-        thread::Builder::new()
-            .name("servo-load".to_owned())
-            .spawn(move || {
-                let (runtime, run) = match prepare(plan, update_sender) {
-                    Ok(prepared) => prepared,
-                    Err(error) => {
-                        let _ = ready_sender.send(Err(error));
-                        return;
-                    }
-                };
-                if ready_sender.send(Ok(())).is_err() {
-                    return;
-                }
-                let summary = execute(runtime, run, &cancel);
-                // The receiver may have lost interest.
-                let _ = summary_sender.send(summary);
-            })?;
-        ready.await.map_err(|_| AttackError::Died)??;
-        Ok(Self {
-            updates,
-            summary,
-            stop,
-        })
-    }
-
-    /// The next update; `None` once the run has ended.
-    pub async fn update(&mut self) -> Option<Update> {
-        self.updates.recv().await
-    }
-
-    /// Stops the run as its cancellation token would.
-    pub fn cancel(self) -> impl Future<Output = Result<Summary, AttackError>> {
-        drop(self.stop);
-        let summary = self.summary;
-        async { summary.await.map_err(|_| AttackError::Died) }
-    }
-
-    /// Waits for the end of the run. Nothing of it is left when this returns.
-    ///
-    /// # Errors
-    /// [`AttackError::Died`] when the engine panicked.
-    pub async fn finish(mut self) -> Result<Summary, AttackError> {
-        while self.update().await.is_some() {}
-        self.summary.await.map_err(|_| AttackError::Died)
-    }
-}
 
 /// Reads and checks everything that a run needs. Blocks on files.
-fn prepare(
+pub(crate) fn prepare(
     plan: Plan,
     updates: mpsc::Sender<Update>,
 ) -> Result<(runtime::Runtime, Run), AttackError> {
@@ -299,9 +169,12 @@ fn requests(plan: &Plan, client: &Client) -> Result<Vec<Request>, AttackError> {
     }
     Ok(requests)
 }
-
 /// Runs to the end. On return, every task, connection and timer of the run is gone.
-fn execute(runtime: runtime::Runtime, mut run: Run, cancel: &CancellationToken) -> Summary {
+pub(crate) fn execute(
+    runtime: runtime::Runtime,
+    mut run: Run,
+    cancel: &CancellationToken,
+) -> Summary {
     (run.started, run.started_at) = (Instant::now(), Timestamp::now());
     let run = Rc::new(run);
     let tasks = LocalSet::new();
@@ -311,7 +184,6 @@ fn execute(runtime: runtime::Runtime, mut run: Run, cancel: &CancellationToken) 
     runtime.shutdown_background();
     run.summary(cancelled)
 }
-
 /// A request that is to be sent now.
 struct Hit {
     sequence: u64,
@@ -322,7 +194,7 @@ struct Hit {
 }
 
 /// Everything of a run that its tasks share. All moments are counted from `started`.
-struct Run {
+pub(crate) struct Run {
     client: Client,
     requests: Vec<Request>,
     warmup: Duration,
@@ -592,99 +464,5 @@ impl Drop for Slot {
         if self.0.pacer_waits.get() {
             self.0.freed.notify_one();
         }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Tick {
-    Report,
-    Interim,
-}
-
-/// When to report within a run: at each multiple of the interval after warm-up, and now and then in between. The final report is
-/// not among them.
-#[derive(Debug)]
-struct Ticks {
-    warmup: Duration,
-    total: Duration,
-    interval: Option<Duration>,
-    /// The number of the next report, from 1.
-    report: u32,
-    interim: Duration,
-}
-
-impl Ticks {
-    fn new(warmup: Duration, total: Duration, interval: Duration) -> Self {
-        let interval = (!interval.is_zero()).then(|| interval.max(SHORTEST_INTERVAL));
-        Self {
-            warmup,
-            total,
-            interval,
-            report: 1,
-            interim: INTERIM_INTERVAL,
-        }
-    }
-
-    fn next_report(&self) -> Option<Duration> {
-        let moment = self
-            .interval?
-            .checked_mul(self.report)?
-            .checked_add(self.warmup)?;
-        (moment < self.total).then_some(moment)
-    }
-
-    fn next(&self) -> Option<Duration> {
-        self.next_report()
-            .into_iter()
-            .chain((self.interim < self.total).then_some(self.interim))
-            .min()
-    }
-
-    /// What is to be told at `now`. Reports that are overdue are told one after the other.
-    fn take(&mut self, now: Duration) -> Option<Tick> {
-        if self.next_report().is_some_and(|moment| moment <= now) {
-            self.report = self.report.saturating_add(1);
-            self.interim = now.saturating_add(INTERIM_INTERVAL);
-            return Some(Tick::Report);
-        }
-        if self.interim <= now && self.interim < self.total {
-            self.interim = now.saturating_add(INTERIM_INTERVAL);
-            return Some(Tick::Interim);
-        }
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, clippy::expect_used)]
-
-    use super::*;
-
-    fn ticks(warmup: u64, total: u64, interval: f64) -> Vec<(Tick, u64)> {
-        let secs = Duration::from_secs;
-        let mut ticks = Ticks::new(secs(warmup), secs(total), Duration::from_secs_f64(interval));
-        let mut told = Vec::new();
-        while let Some(moment) = ticks.next() {
-            told.extend(ticks.take(moment).map(|tick| (tick, moment.as_secs())));
-        }
-        told
-    }
-
-    #[test]
-    fn reports_are_at_multiples_of_the_interval_after_warm_up() {
-        use Tick::{Interim, Report};
-        assert_eq!(
-            ticks(0, 5, 1.0),
-            [(Report, 1), (Report, 2), (Report, 3), (Report, 4)]
-        );
-        assert_eq!(ticks(2, 5, 1.0), [(Report, 3), (Report, 4)]);
-        assert_eq!(ticks(2, 5, 15.0), []);
-        assert_eq!(ticks(0, 5, 0.0), []);
-        assert_eq!(ticks(0, 150, 0.0), [(Interim, 60), (Interim, 120)]);
-        assert_eq!(
-            ticks(10, 200, 100.0),
-            [(Interim, 60), (Report, 110), (Interim, 170)]
-        );
     }
 }
