@@ -25,7 +25,7 @@ use crate::{
     problem::Problem,
     result::{Applied, StudyResult, TrialCounts, Verdict},
     session::{Desk, Goal, Session, Uids, idle, rest, sleep},
-    store::{NewStudy, Store, StoreError},
+    store::{NewStudy, Store, StoreError, StudyRecord, TrialRecord},
     study::{StudyConfig, fingerprint},
 };
 
@@ -33,7 +33,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Answer {
     /// A command or a status.
-    Respond(Response),
+    Respond(Box<Response>),
     /// Another deployment of the servo has taken over (HTTP 410, §13).
     Replaced,
 }
@@ -117,6 +117,9 @@ impl Engine {
             // The application may have been restarted with other values than the trial's, and may describe
             // itself differently. That must not be forgotten if this process is killed now.
             at.store.forget_commands(&self.optimizer)?;
+            at.notices.push(Notice::Begun {
+                optimizer: self.optimizer.clone(),
+            });
             self.servo_uid.clone_from(&request.servo_uid);
             self.phase = undescribed();
             return Ok(ok());
@@ -136,10 +139,10 @@ impl Engine {
             }
             Event::WhatsNext => self
                 .next(at)
-                .map(|command| Answer::Respond(Response::Command(command))),
+                .map(|command| Answer::Respond(Box::new(Response::Command(command)))),
             Event::Report(operation, report) => {
                 if let Some(refusal) = self.refusal(*operation, report) {
-                    return Ok(Answer::Respond(Response::Status(refusal)));
+                    return Ok(Answer::Respond(Box::new(Response::Status(refusal))));
                 }
                 match report {
                     Report::Progress(progress) => Ok(self.note(progress)),
@@ -332,12 +335,46 @@ impl Engine {
             at.now,
         )?;
         let trials = at.store.trials(study.id)?;
-        tracing::info!(
-            optimizer = %self.optimizer, study = study.id, trials = trials.len(),
-            "{} a study", if trials.is_empty() { "beginning" } else { "continuing" }
-        );
+        self.announce(&goal, &application, &study, &trials);
         self.phase = Phase::Studying(Box::new(Session::new(study, application, goal, trials)));
         Ok(())
+    }
+
+    fn announce(
+        &self,
+        goal: &Goal,
+        application: &Application,
+        study: &StudyRecord,
+        trials: &[TrialRecord],
+    ) {
+        let verb = if trials.is_empty() {
+            "beginning"
+        } else {
+            "continuing"
+        };
+        let Goal::Tune {
+            space,
+            study: config,
+            ..
+        } = goal
+        else {
+            tracing::info!(optimizer = %self.optimizer, study = study.id, "{verb} to observe an application");
+            return;
+        };
+        tracing::info!(
+            optimizer = %self.optimizer, study = study.id, trials = trials.len(),
+            budget = config.budget(space.dimensions().len()), settings = space.dimensions().len(),
+            baseline = %study.baseline, "{verb} a study: {}", config.objective.text()
+        );
+        match application.point(&study.baseline) {
+            Ok(point) if !space.contains(&point) => tracing::warn!(
+                optimizer = %self.optimizer, study = study.id,
+                "the baseline ({}) is not among the configurations the settings' ranges and steps allow; it is \
+                 measured and restored all the same, but an application that refuses it cannot be restored",
+                study.baseline
+            ),
+            _ => {}
+        }
     }
 
     fn give_up(&mut self, reason: String, at: &mut Surroundings<'_>) {
@@ -362,14 +399,6 @@ impl Engine {
         at.notices.push(Notice::Finished(Box::new(result)));
         self.phase = Phase::Idle { reason };
     }
-
-    /// The study that is being made, for logs and tests.
-    pub(crate) fn study(&self) -> Option<i64> {
-        match &self.phase {
-            Phase::Studying(session) => Some(session.study().id),
-            Phase::Undescribed { .. } | Phase::Idle { .. } => None,
-        }
-    }
 }
 
 fn undescribed() -> Phase {
@@ -381,14 +410,12 @@ fn undescribed() -> Phase {
 }
 
 fn ok() -> Answer {
-    Answer::Respond(Response::Status(StatusReply::ok()))
+    Answer::Respond(Box::new(Response::Status(StatusReply::ok())))
 }
 
 fn invalid(reason: String) -> Answer {
-    Answer::Respond(Response::Status(StatusReply::because(
-        OptimizerStatus::Invalid,
-        reason,
-    )))
+    let status = StatusReply::because(OptimizerStatus::Invalid, reason);
+    Answer::Respond(Box::new(Response::Status(status)))
 }
 
 /// What to do with an application: tune it, or observe it and say why.

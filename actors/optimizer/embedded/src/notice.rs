@@ -20,8 +20,13 @@ pub struct TrialEvent {
 /// Something worth telling.
 #[derive(Debug, Clone)]
 pub(crate) enum Notice {
+    /// A servo said HELLO: what was told of its study before is no longer the end of it.
+    Begun {
+        /// The optimizer id.
+        optimizer: String,
+    },
     /// A trial got its verdict.
-    Trial(TrialEvent),
+    Trial(Box<TrialEvent>),
     /// A study came to its end, or cannot go on.
     Finished(Box<StudyResult>),
 }

@@ -85,6 +85,9 @@ pub enum StartError {
     Died,
 }
 
+/// One study and its trials in order.
+pub type StudyDetails = (StudyRow, Vec<TrialRow>);
+
 enum Job {
     Serve {
         optimizer: String,
@@ -96,7 +99,7 @@ enum Job {
     },
     Trials {
         study: i64,
-        reply: oneshot::Sender<Result<Option<(StudyRow, Vec<TrialRow>)>, HandleError>>,
+        reply: oneshot::Sender<Result<Option<StudyDetails>, HandleError>>,
     },
 }
 
@@ -202,7 +205,7 @@ impl EmbeddedOptimizer {
         &self,
         study: i64,
         deadline: Duration,
-    ) -> Result<Option<(StudyRow, Vec<TrialRow>)>, HandleError> {
+    ) -> Result<Option<StudyDetails>, HandleError> {
         let (reply, answer) = oneshot::channel();
         self.ask(Job::Trials { study, reply }, answer, deadline)
             .await
@@ -337,15 +340,19 @@ impl Worker {
         let answer = engine.handle(request, &mut at);
         for notice in notices {
             match notice {
+                Notice::Begun { optimizer } => {
+                    self.finished
+                        .send_modify(|results| drop(results.remove(&optimizer)));
+                }
                 // Nobody may be listening.
-                Notice::Trial(event) => drop(self.trials.send(event)),
+                Notice::Trial(event) => drop(self.trials.send(*event)),
                 Notice::Finished(result) => self.finished.send_modify(|results| {
                     results.insert(result.optimizer.clone(), Arc::from(result));
                 }),
             }
         }
         match answer {
-            Ok(Answer::Respond(response)) => Ok(response),
+            Ok(Answer::Respond(response)) => Ok(*response),
             Ok(Answer::Replaced) => Err(HandleError::Replaced),
             Err(error) => {
                 tracing::error!(optimizer, event = %request.event.name(), "{error}");
@@ -375,7 +382,7 @@ pub fn list(store: &Store) -> Result<Vec<StudyRow>, StoreError> {
 ///
 /// # Errors
 /// When the file cannot be read.
-pub fn one(store: &Store, study: i64) -> Result<Option<(StudyRow, Vec<TrialRow>)>, StoreError> {
+pub fn one(store: &Store, study: i64) -> Result<Option<StudyDetails>, StoreError> {
     let Some(record) = store.study(study)? else {
         return Ok(None);
     };

@@ -59,14 +59,16 @@ struct Shared {
 }
 
 /// The routes, to be served by [`serve`] or merged into another server.
-#[must_use]
 pub fn router(optimizer: EmbeddedOptimizer, options: ServerOptions) -> Router {
     Router::new()
         .fallback(answer)
         .with_state(Arc::new(Shared { optimizer, options }))
 }
 
-/// Serves until `shutdown`, then lets requests under way come to their end.
+/// How long requests under way may take to come to their end when the server is shut down.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
+
+/// Serves until `shutdown`, then lets requests under way come to their end, for at most 5 s.
 ///
 /// # Errors
 /// When the listener fails.
@@ -75,9 +77,19 @@ pub async fn serve(
     router: Router,
     shutdown: CancellationToken,
 ) -> std::io::Result<()> {
-    axum::serve(listener, router)
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await
+    let told = shutdown.clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned());
+    let patience = async {
+        told.cancelled().await;
+        tokio::time::sleep(SHUTDOWN_GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = patience => {
+            tracing::warn!("a connection was still open {SHUTDOWN_GRACE:?} after the server was told to end");
+            Ok(())
+        }
+    }
 }
 
 /// What a path asks for.

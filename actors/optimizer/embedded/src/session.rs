@@ -5,26 +5,23 @@
 //! returns the command, [`Session::complete`] writes a result before it returns at all. When the disk
 //! refuses, nothing in memory has changed, and the same call may be made again.
 
+mod choice;
 mod conclusion;
+mod outcome;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use jiff::Timestamp;
-use servo_messages::{Adjustment, Control, MeasurementReport};
-use servo_protocol::{
-    Command, CommandKind, CommandUid, Explanation, Operation, Outcome, Payload, Sleep,
-};
+use servo_messages::{Adjustment, Control};
+use servo_protocol::{Command, CommandKind, CommandUid, Operation, Outcome, Sleep};
 use servo_search::Space;
 
 use crate::{
     application::{Application, Assignment},
-    notice::{Notice, TrialEvent},
-    problem::{BaselineValues, Problem, SearchProblem},
+    notice::Notice,
+    problem::Problem,
     result::{Applied, StudyResult, Verdict},
-    store::{
-        Finding, Issued, NewTrial, Purpose, Step, Store, StoreError, StudyRecord, TrialRecord,
-        TrialState,
-    },
+    store::{Issued, Step, Store, StoreError, StudyRecord, TrialRecord, TrialState},
     study::StudyConfig,
 };
 
@@ -69,7 +66,10 @@ enum Stage {
     /// The next WHATS_NEXT decides.
     Choosing,
     /// A trial's command is handed out.
-    Trying { trial: TrialRecord, issued: Issued },
+    Trying {
+        trial: Box<TrialRecord>,
+        issued: Issued,
+    },
     /// Something failed: the servo sleeps before the next attempt.
     Resting { duration: Duration, reason: String },
     /// The study is over, and the application is being brought to the configuration to end with.
@@ -151,12 +151,11 @@ impl Session {
         let trial = self.trials.iter().find(pending).cloned()?;
         let issued = trial.issued.clone()?;
         self.applied = (issued.step == Step::Measure).then(|| trial.settings.clone());
-        self.stage = Stage::Trying { trial, issued };
+        self.stage = Stage::Trying {
+            trial: Box::new(trial),
+            issued,
+        };
         Some(self)
-    }
-
-    pub(crate) fn study(&self) -> &StudyRecord {
-        &self.study
     }
 
     /// The command that waits for its answer.
@@ -218,7 +217,9 @@ impl Session {
                 Err(reason) => return self.stop(reason, desk),
             },
         };
-        let in_place = trial.settings.is_empty() || self.applied.as_ref() == Some(&trial.settings);
+        // What is only observed is never adjusted.
+        let in_place = matches!(self.goal, Goal::Observe { .. })
+            || self.applied.as_ref() == Some(&trial.settings);
         let step = if in_place {
             Step::Measure
         } else {
@@ -233,139 +234,11 @@ impl Session {
             cmd_uid: desk.uids.next(&prefix, desk.now),
         };
         desk.store.issue(trial.id, &issued, desk.now)?;
-        self.stage = Stage::Trying { trial, issued };
+        self.stage = Stage::Trying {
+            trial: Box::new(trial),
+            issued,
+        };
         Ok(())
-    }
-
-    /// What to try next; `None` when the budget is spent.
-    fn new_trial(&self) -> Result<Option<NewTrial>, String> {
-        let baseline = |purpose| {
-            Ok(Some(NewTrial {
-                purpose,
-                settings: self.study.baseline.clone(),
-                p_feasible: None,
-            }))
-        };
-        if let Some(suspect) = self
-            .trials
-            .iter()
-            .find(|trial| trial.state == TrialState::Suspect)
-        {
-            let probed =
-                |trial: &&TrialRecord| trial.number > suspect.number && trial.state.is_final();
-            return match self.trials.iter().find(probed) {
-                // It was measured, or its suspect would have been settled.
-                Some(probe) => Err(format!(
-                    "the configuration the study began from can no longer be judged: {}",
-                    probe
-                        .message
-                        .as_deref()
-                        .unwrap_or("no value for the objective")
-                )),
-                None => baseline(Purpose::Probe),
-            };
-        }
-        let finished = self
-            .trials
-            .iter()
-            .filter(|trial| trial.state.is_final())
-            .count();
-        match &self.goal {
-            Goal::Observe { .. } if finished == 0 => baseline(Purpose::Baseline),
-            Goal::Observe { .. } => Ok(None),
-            Goal::Tune { .. } if finished >= self.budget() => Ok(None),
-            Goal::Tune { .. } if self.measured_baseline().next().is_none() => {
-                baseline(Purpose::Baseline)
-            }
-            Goal::Tune {
-                problem,
-                space,
-                study,
-            } => {
-                let baseline = self.baseline_values(problem, None);
-                let problem = SearchProblem {
-                    problem,
-                    baseline: &baseline,
-                };
-                let search = servo_search::Search::new(space.clone(), problem, self.options(study))
-                    .map_err(|error| format!("the search cannot begin: {error}"))?;
-                let suggestion = search
-                    .suggest(&self.history())
-                    .map_err(|error| format!("the search cannot go on: {error}"))?;
-                Ok(Some(NewTrial {
-                    purpose: purpose(suggestion.purpose),
-                    settings: self.settings_at(&suggestion.point),
-                    p_feasible: suggestion.p_feasible,
-                }))
-            }
-        }
-    }
-
-    /// The baseline's own values where the search means the baseline: they may lie off the grid.
-    fn settings_at(&self, point: &[f64]) -> Assignment {
-        match self.application.point(&self.study.baseline) {
-            Ok(baseline) if baseline == point => self.study.baseline.clone(),
-            _ => self.application.assignment(point),
-        }
-    }
-
-    fn budget(&self) -> usize {
-        match &self.goal {
-            Goal::Tune { study, space, .. } => study.budget(space.dimensions().len()),
-            Goal::Observe { .. } => 1,
-        }
-    }
-
-    fn options(&self, study: &StudyConfig) -> servo_search::Options {
-        let budget = self.budget();
-        servo_search::Options {
-            seed: study.seed,
-            budget,
-            baseline: self.application.point(&self.study.baseline).ok(),
-            confirmations: study.confirmation_trials(budget),
-            ..servo_search::Options::new(budget)
-        }
-    }
-
-    /// The finished trials in the search's terms.
-    fn history(&self) -> Vec<servo_search::Trial> {
-        let Goal::Tune { problem, .. } = &self.goal else {
-            return Vec::new();
-        };
-        let finished = self.trials.iter().filter(|trial| trial.state.is_final());
-        finished
-            .filter_map(|trial| {
-                let point = self.application.point(&trial.settings).ok()?;
-                let outcome = match trial.state {
-                    TrialState::Completed | TrialState::Infeasible => {
-                        problem.output_values(&trial.metrics)
-                    }
-                    _ => None,
-                };
-                let outcome = outcome.map_or(
-                    servo_search::Outcome::Failed,
-                    servo_search::Outcome::Measured,
-                );
-                Some(servo_search::Trial { point, outcome })
-            })
-            .collect()
-    }
-
-    fn measured_baseline(&self) -> impl Iterator<Item = &TrialRecord> {
-        self.trials.iter().filter(|trial| {
-            trial.settings == self.study.baseline
-                && matches!(trial.state, TrialState::Completed | TrialState::Infeasible)
-                && !trial.metrics.is_empty()
-        })
-    }
-
-    fn baseline_values(
-        &self,
-        problem: &Problem,
-        and: Option<&BTreeMap<String, f64>>,
-    ) -> BaselineValues {
-        let measured = self.measured_baseline().map(|trial| &trial.metrics);
-        problem.baseline(&self.study.baseline, measured.chain(and))
     }
 
     fn command(&self, trial: &TrialRecord, issued: &Issued) -> Command {
@@ -441,273 +314,6 @@ impl Session {
         }
     }
 
-    fn complete_trial(
-        &mut self,
-        trial: &TrialRecord,
-        step: Step,
-        outcome: &Outcome,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), StoreError> {
-        let first_baseline =
-            trial.settings == self.study.baseline && self.measured_baseline().next().is_none();
-        match outcome {
-            Outcome::Ok(Payload::Measurement(report)) => {
-                self.measured(trial, report, first_baseline, desk)
-            }
-            Outcome::Ok(_) => {
-                if step == Step::Adjust {
-                    self.applied = Some(trial.settings.clone());
-                }
-                self.stage = Stage::Choosing;
-                Ok(())
-            }
-            Outcome::Rejected(why) if first_baseline => {
-                let reason = format!(
-                    "the configuration the study began from ({}) was rejected: {}",
-                    trial.settings,
-                    text(why)
-                );
-                self.applied = None;
-                self.stop(reason, desk)
-            }
-            Outcome::Rejected(why) if trial.settings != self.study.baseline => {
-                self.applied = None;
-                let finding = Finding {
-                    message: Some(text(why)),
-                    ..Finding::default()
-                };
-                self.finish(trial, TrialState::Failed, finding, desk)
-            }
-            Outcome::Aborted(why) if why.reason.as_deref() == Some(SLO_VIOLATION) => {
-                if first_baseline {
-                    let reason = format!(
-                        "the configuration the study began from breaks the SLO that the servo watches, so there \
-                         is nothing to compare with: {}; relax the SLO, or begin from a safer configuration",
-                        text(why)
-                    );
-                    return self.stop(reason, desk);
-                }
-                let finding = Finding {
-                    violated: vec![SLO_VIOLATION.to_owned()],
-                    message: Some(text(why)),
-                    ..Finding::default()
-                };
-                self.finish(trial, TrialState::Infeasible, finding, desk)
-            }
-            Outcome::Rejected(why)
-            | Outcome::Failed(why)
-            | Outcome::Aborted(why)
-            | Outcome::Cancelled(why) => self.attempt_failed(trial, step, &text(why), desk),
-        }
-    }
-
-    fn measured(
-        &mut self,
-        trial: &TrialRecord,
-        report: &MeasurementReport,
-        first_baseline: bool,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), StoreError> {
-        let mean = |(name, metric): (&String, &servo_messages::MetricReport)| {
-            metric
-                .mean()
-                .filter(|mean| mean.is_finite())
-                .map(|mean| (name.clone(), mean))
-        };
-        let metrics: BTreeMap<String, f64> = report.metrics.iter().filter_map(mean).collect();
-        let Goal::Tune { problem, .. } = &self.goal else {
-            let finding = Finding {
-                metrics,
-                ..Finding::default()
-            };
-            return self.finish(trial, TrialState::Completed, finding, desk);
-        };
-        let own = (trial.settings == self.study.baseline).then_some(&metrics);
-        let baseline = self.baseline_values(problem, own);
-        match problem.worth(&trial.settings, &metrics, &baseline) {
-            Ok(worth) => {
-                let state = if worth.violated.is_empty() {
-                    TrialState::Completed
-                } else {
-                    TrialState::Infeasible
-                };
-                let finding = Finding {
-                    metrics,
-                    objective: Some(worth.objective),
-                    violated: worth.violated,
-                    message: None,
-                };
-                self.finish(trial, state, finding, desk)
-            }
-            Err(problem) if self.tries + 1 < MAX_ATTEMPTS => {
-                let message = problem.to_string();
-                self.again(trial, TrialState::Pending, &message, desk)?;
-                tracing::warn!(
-                    optimizer = %self.study.optimizer, trial = trial.number,
-                    "{message}; measuring once more"
-                );
-                self.tries += 1;
-                self.stage = Stage::Choosing;
-                Ok(())
-            }
-            Err(problem) if first_baseline => self.stop(problem.to_string(), desk),
-            Err(problem) => {
-                let message = Some(problem.to_string());
-                let finding = Finding {
-                    metrics,
-                    message,
-                    ..Finding::default()
-                };
-                self.finish(trial, TrialState::Invalid, finding, desk)
-            }
-        }
-    }
-
-    /// An attempt came to nothing, and it is not known whose fault that is: not the configuration's, until
-    /// the baseline is seen to work.
-    fn attempt_failed(
-        &mut self,
-        trial: &TrialRecord,
-        step: Step,
-        message: &str,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), StoreError> {
-        let doing = match step {
-            Step::Adjust => "adjusting",
-            Step::Measure => "measuring",
-        };
-        let message = format!("{doing} failed: {message}");
-        let at_baseline = trial.settings == self.study.baseline;
-        let max_failures = self.config().map_or(5, |study| study.max_failures);
-        let limit = if at_baseline {
-            max_failures
-        } else {
-            MAX_ATTEMPTS.min(max_failures)
-        };
-        let tries = self.tries + 1;
-        let state = if tries < limit || at_baseline {
-            TrialState::Pending
-        } else {
-            TrialState::Suspect
-        };
-        self.again(trial, state, &message, desk)?;
-        self.applied = None;
-        tracing::warn!(
-            optimizer = %self.study.optimizer, trial = trial.number, attempt = tries, "{message}"
-        );
-        if tries < limit || !at_baseline {
-            let duration = rest(tries);
-            self.tries = if tries < limit { tries } else { 0 };
-            self.stage = Stage::Resting {
-                duration,
-                reason: format!("before another attempt: {message}"),
-            };
-            return Ok(());
-        }
-        let times = if tries == 1 {
-            "once".to_owned()
-        } else {
-            format!("{tries} times in a row")
-        };
-        self.stop(
-            format!(
-                "the target failed {times} even with the configuration the study began from; {message}. \
-                 Repair it and start again: the study goes on where it stopped"
-            ),
-            desk,
-        )
-    }
-
-    fn again(
-        &mut self,
-        trial: &TrialRecord,
-        state: TrialState,
-        message: &str,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), StoreError> {
-        let attempts = trial.attempts.saturating_add(1);
-        desk.store
-            .record_attempt(trial.id, state, attempts, message)?;
-        if let Some(kept) = self.trials.iter_mut().find(|kept| kept.id == trial.id) {
-            kept.attempts = attempts;
-            kept.state = state;
-            kept.message = Some(message.to_owned());
-            kept.issued = None;
-        }
-        Ok(())
-    }
-
-    fn finish(
-        &mut self,
-        trial: &TrialRecord,
-        state: TrialState,
-        finding: Finding,
-        desk: &mut Desk<'_>,
-    ) -> Result<(), StoreError> {
-        let finished = desk
-            .store
-            .finish_trial(trial.id, state, &finding, desk.now)?;
-        self.keep(finished, desk);
-        self.tries = 0;
-        self.stage = Stage::Choosing;
-        Ok(())
-    }
-
-    fn keep(&mut self, finished: TrialRecord, desk: &mut Desk<'_>) {
-        if let Some(kept) = self.trials.iter_mut().find(|kept| kept.id == finished.id) {
-            *kept = finished.clone();
-        }
-        desk.notices.push(Notice::Trial(TrialEvent {
-            optimizer: self.study.optimizer.clone(),
-            finished: self
-                .trials
-                .iter()
-                .filter(|trial| trial.state.is_final())
-                .count(),
-            budget: self.budget(),
-            trial: finished,
-        }));
-    }
-
-    /// A suspect is guilty once the baseline was seen to run after it.
-    fn settle_suspects(&mut self, desk: &mut Desk<'_>) -> Result<(), StoreError> {
-        let runs = |trial: &&TrialRecord| {
-            trial.settings == self.study.baseline
-                && matches!(trial.state, TrialState::Completed | TrialState::Infeasible)
-        };
-        let Some(last_measured) = self
-            .trials
-            .iter()
-            .filter(runs)
-            .map(|trial| trial.number)
-            .max()
-        else {
-            return Ok(());
-        };
-        let guilty: Vec<TrialRecord> = self
-            .trials
-            .iter()
-            .filter(|trial| trial.state == TrialState::Suspect && trial.number < last_measured)
-            .cloned()
-            .collect();
-        for trial in guilty {
-            let why = trial.message.as_deref().unwrap_or("failed");
-            let message = format!(
-                "{why} ({} attempts, while the baseline works)",
-                trial.attempts
-            );
-            let finding = Finding {
-                message: Some(message),
-                ..Finding::default()
-            };
-            let finished =
-                desk.store
-                    .finish_trial(trial.id, TrialState::Failed, &finding, desk.now)?;
-            self.keep(finished, desk);
-        }
-        Ok(())
-    }
-
     /// The study cannot go on. It is not over: the next session continues it.
     fn stop(&mut self, reason: String, desk: &mut Desk<'_>) -> Result<(), StoreError> {
         tracing::error!(optimizer = %self.study.optimizer, study = self.study.id, "study stopped: {reason}");
@@ -744,27 +350,4 @@ pub(crate) fn rest(failures: u32) -> Duration {
 /// How to measure an application for which nobody wrote a study.
 fn observation() -> Control {
     Control::for_duration(servo_messages::Duration::from_secs(60))
-}
-
-fn text(why: &Explanation) -> String {
-    let reason = why
-        .reason
-        .as_deref()
-        .filter(|reason| !reason.is_empty() && *reason != "unknown");
-    match (why.message.is_empty(), reason) {
-        (false, Some(reason)) => format!("{} ({reason})", why.message),
-        (false, None) => why.message.clone(),
-        (true, Some(reason)) => reason.to_owned(),
-        (true, None) => "the servo gave no reason".to_owned(),
-    }
-}
-
-fn purpose(purpose: servo_search::Purpose) -> Purpose {
-    match purpose {
-        servo_search::Purpose::Baseline => Purpose::Baseline,
-        servo_search::Purpose::Repeat => Purpose::Repeat,
-        servo_search::Purpose::Explore => Purpose::Explore,
-        servo_search::Purpose::Improve => Purpose::Improve,
-        servo_search::Purpose::Confirm => Purpose::Confirm,
-    }
 }

@@ -102,9 +102,16 @@ impl Rig {
         engine.handle(&request, &mut at).unwrap()
     }
 
-    fn status(&mut self, event: Event) -> StatusReply {
+    fn respond(&mut self, event: Event) -> Response {
         match self.ask(event) {
-            Answer::Respond(Response::Status(status)) => status,
+            Answer::Respond(response) => *response,
+            Answer::Replaced => panic!("the servo was replaced"),
+        }
+    }
+
+    fn status(&mut self, event: Event) -> StatusReply {
+        match self.respond(event) {
+            Response::Status(status) => status,
             other => panic!("a status was expected, not {other:?}"),
         }
     }
@@ -118,16 +125,11 @@ impl Rig {
     }
 
     fn next(&mut self) -> Command {
-        match self.ask(Event::WhatsNext) {
-            Answer::Respond(Response::Command(command)) => {
-                // What a servo makes of the wire form.
-                let wire = serde_json::to_vec(&Response::Command(command)).unwrap();
-                match Response::from_body(&wire).unwrap() {
-                    Response::Command(command) => command,
-                    other => panic!("not a usable command: {other:?}"),
-                }
-            }
-            other => panic!("a command was expected, not {other:?}"),
+        // What a servo makes of the wire form.
+        let wire = serde_json::to_vec(&self.respond(Event::WhatsNext)).unwrap();
+        match Response::from_body(&wire).unwrap() {
+            Response::Command(command) => command,
+            other => panic!("a usable command was expected, not {other:?}"),
         }
     }
 
@@ -227,14 +229,14 @@ impl Rig {
     fn result(&self) -> Option<&StudyResult> {
         self.notices.iter().rev().find_map(|notice| match notice {
             Notice::Finished(result) => Some(&**result),
-            Notice::Trial(_) => None,
+            Notice::Trial(_) | Notice::Begun { .. } => None,
         })
     }
 
     fn events(&self) -> Vec<&TrialEvent> {
         let trials = self.notices.iter().filter_map(|notice| match notice {
-            Notice::Trial(event) => Some(event),
-            Notice::Finished(_) => None,
+            Notice::Trial(event) => Some(&**event),
+            Notice::Finished(_) | Notice::Begun { .. } => None,
         });
         trials.collect()
     }
@@ -245,9 +247,18 @@ impl Rig {
         store.trials(study.id).unwrap()
     }
 
+    fn study(&self) -> i64 {
+        Store::open(&self.path)
+            .unwrap()
+            .latest_study("local/app")
+            .unwrap()
+            .unwrap()
+            .id
+    }
+
     /// The optimizer's process is killed.
     fn kill(&mut self) {
-        std::mem::forget(self.store.take());
+        self.store = None;
         self.engine = None;
     }
 
@@ -409,6 +420,7 @@ fn what_cannot_be_tuned_is_measured_once() {
         );
 
         rig.kill_all();
+        rig.descriptor["application"]["components"]["web"]["settings"]["port"]["value"] = json!(6);
         let reason = rig.run(|_, command| {
             assert!(
                 matches!(command.kind, CommandKind::Describe { .. }),
@@ -506,10 +518,7 @@ fn a_second_deployment_takes_over() {
     rig.servo_uid = Some("old".into());
     assert_eq!(rig.ask(Event::WhatsNext), Answer::Replaced);
     rig.servo_uid = Some("new".into());
-    assert!(matches!(
-        rig.ask(Event::WhatsNext),
-        Answer::Respond(Response::Command(_))
-    ));
+    assert!(matches!(rig.ask(Event::WhatsNext), Answer::Respond(_)));
 }
 
 #[test]
@@ -697,7 +706,7 @@ fn a_larger_budget_continues_and_another_objective_begins_anew() {
     let mut rig = Rig::new(Some(usual()));
     rig.hello();
     rig.run(|_, _| None);
-    let (first, before) = (rig.engine.as_ref().unwrap().study(), rig.trials());
+    let (first, before) = (rig.study(), rig.trials());
 
     rig.config = Some(StudyConfig {
         trials: Some(17),
@@ -705,7 +714,7 @@ fn a_larger_budget_continues_and_another_objective_begins_anew() {
     });
     rig.kill_all();
     rig.run(|_, _| None);
-    assert_eq!(rig.engine.as_ref().unwrap().study(), first);
+    assert_eq!(rig.study(), first);
     assert_eq!(rig.trials().len(), 17);
     assert_eq!(rig.trials()[..14], before[..]);
 
@@ -713,7 +722,7 @@ fn a_larger_budget_continues_and_another_objective_begins_anew() {
     rig.config = Some(other);
     rig.kill_all();
     rig.run(|_, _| None);
-    assert_ne!(rig.engine.as_ref().unwrap().study(), first);
+    assert_ne!(rig.study(), first);
     assert_eq!(rig.trials().len(), 6);
 }
 
@@ -810,7 +819,7 @@ fn mishap() -> impl Strategy<Value = Mishap> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(16))]
+    #![proptest_config(ProptestConfig::with_cases(12))]
 
     /// Whatever goes wrong on the way: every accepted measurement is one trial, no trial is answered twice,
     /// each was measured with the settings it claims, and the study ends.

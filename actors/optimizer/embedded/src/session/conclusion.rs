@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use servo_protocol::{Command, CommandUid, Outcome};
 
-use super::{Desk, Goal, MAX_FINAL_ATTEMPTS, Session, Stage, rest, text};
+use super::{Desk, Goal, MAX_FINAL_ATTEMPTS, Session, Stage, outcome::text, rest};
 use crate::{
     application::Assignment,
     notice::Notice,

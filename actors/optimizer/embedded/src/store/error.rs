@@ -85,6 +85,14 @@ pub enum StoreError {
         /// What was tried.
         doing: &'static str,
     },
+    /// Another process makes the same study.
+    #[error("could not {doing} in the trial file {}: another process is making the same study; end one of the two, or give them different optimizer ids", path.display())]
+    Contended {
+        /// The path.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+    },
     /// SQLite, ours, but damaged.
     #[error("the trial file {} is damaged ({detail}), could not {doing}; restore a copy, or move it away to begin anew", path.display())]
     Corrupt {
@@ -108,14 +116,36 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// SQLite does not tell why it could not open a file; the system does when asked again.
+    fn not_opened(path: PathBuf) -> Self {
+        let existed = path.exists();
+        match std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+        {
+            Err(error) if error.kind() != std::io::ErrorKind::PermissionDenied => {
+                Self::Io { path, error }
+            }
+            opened => {
+                if opened.is_ok() && !existed {
+                    // Nothing of it was there before this question was asked.
+                    let _ = std::fs::remove_file(&path);
+                }
+                Self::ReadOnly { path }
+            }
+        }
+    }
+
     pub(super) fn from_sqlite(path: &Path, doing: &'static str, error: rusqlite::Error) -> Self {
         let path = path.to_owned();
         match &error {
             rusqlite::Error::SqliteFailure(failure, _) => match failure.code {
                 ErrorCode::NotADatabase => Self::NotADatabase { path },
-                ErrorCode::ReadOnly | ErrorCode::PermissionDenied | ErrorCode::CannotOpen => {
-                    Self::ReadOnly { path }
-                }
+                ErrorCode::ReadOnly | ErrorCode::PermissionDenied => Self::ReadOnly { path },
+                ErrorCode::CannotOpen => Self::not_opened(path),
+                ErrorCode::ConstraintViolation => Self::Contended { path, doing },
                 ErrorCode::DiskFull => Self::Full { path, doing },
                 ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Self::Locked { path, doing },
                 ErrorCode::DatabaseCorrupt => Self::Corrupt {

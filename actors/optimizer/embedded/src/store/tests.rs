@@ -1,7 +1,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+use std::collections::BTreeMap;
+
 use super::*;
-use crate::application::Assigned;
+use crate::application::{Application, Assigned, Assignment};
 
 fn now() -> Timestamp {
     Timestamp::from_second(1_700_000_000).unwrap()
@@ -58,7 +60,10 @@ fn every_step_is_there_after_the_process_is_killed() {
     let trial = store.add_trial(study.id, &new_trial(4), now()).unwrap();
     assert_eq!((trial.number, trial.state), (1, TrialState::Pending));
     store = kill(store);
-    assert_eq!(store.trials(study.id).unwrap(), [trial.clone()]);
+    assert_eq!(
+        store.trials(study.id).unwrap(),
+        std::slice::from_ref(&trial)
+    );
 
     let issued = Issued {
         step: Step::Measure,
@@ -113,7 +118,8 @@ fn a_study_has_one_pending_trial() {
     let mut store = Store::open(&directory.path().join("t.db")).unwrap();
     let study = study(&mut store, "one");
     let first = store.add_trial(study.id, &new_trial(4), now()).unwrap();
-    assert!(store.add_trial(study.id, &new_trial(5), now()).is_err());
+    let error = store.add_trial(study.id, &new_trial(5), now()).unwrap_err();
+    assert!(matches!(error, StoreError::Contended { .. }), "{error}");
     store
         .finish_trial(first.id, TrialState::Completed, &Finding::default(), now())
         .unwrap();
