@@ -133,7 +133,7 @@ fn run(
     report
 }
 
-/// Nothing is answered during the last `length` of every `every`.
+/// Nothing is answered during `length` in the middle of every `every`.
 #[derive(Clone, Copy)]
 struct Stall {
     every: Duration,
@@ -144,8 +144,9 @@ impl Stall {
     /// Waits for the end of a stall, if there is one after `elapsed`.
     async fn wait(self, elapsed: Duration) {
         let into = Duration::from_nanos((elapsed.as_nanos() % self.every.as_nanos()) as u64);
-        if into >= self.every - self.length {
-            tokio::time::sleep(self.every - into).await;
+        let from = (self.every - self.length) / 2;
+        if into >= from && into < from + self.length {
+            tokio::time::sleep(from + self.length - into).await;
         }
     }
 }
