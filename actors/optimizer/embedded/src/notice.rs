@@ -1,5 +1,7 @@
 //! What an observer of a study is told as it happens.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::{result::StudyResult, store::TrialRecord};
@@ -15,6 +17,8 @@ pub struct TrialEvent {
     pub budget: usize,
     /// The trial.
     pub trial: TrialRecord,
+    /// The units of its metrics as on the wire, where they have one.
+    pub units: BTreeMap<String, String>,
 }
 
 /// Something worth telling.

@@ -1,4 +1,18 @@
 //! What a study is to find out, as a user writes it.
+//!
+//! In `servo.yaml`:
+//!
+//! ```yaml
+//! optimizer:
+//!   embedded:
+//!     objective: {minimize: 3 * settings.web.cpu + settings.web.mem}
+//!     constraints: [p99 <= 1.05 * baseline, error_rate <= 0.5]
+//!     trials: 40
+//!     warmup: 10s
+//!     duration: 1m
+//! ```
+//!
+//! A study file of `servo optimizer serve` holds the same keys, one document for each optimizer id.
 
 mod objective;
 
@@ -82,7 +96,8 @@ macro_rules! with_study_keys {
             #[schemars(range(max = 1000))]
             pub confirmations: Option<u32>,
 
-            /// After how many failures in a row to stop: the target is broken then, not the configuration.
+            /// After how many failures in a row, with the configuration the study began from, to stop: the
+            /// target is broken then, not a configuration. What was measured is kept; the next start goes on.
             #[serde(default = "five")]
             #[schemars(range(min = 1, max = 1000))]
             pub max_failures: u32,

@@ -330,6 +330,7 @@ fn a_study_goes_from_the_baseline_to_the_chosen_configuration() {
     );
     assert_eq!(rig.events().len(), 14);
     assert_eq!((rig.events()[0].finished, rig.events()[0].budget), (1, 14));
+    assert_eq!(rig.events()[0].units["p99"], "ms");
 }
 
 #[test]
@@ -382,6 +383,38 @@ fn an_objective_can_be_maximised() {
         result.objective.as_deref(),
         Some("maximize 1000 / p99 - settings.web.cpu")
     );
+}
+
+#[test]
+fn an_objective_of_settings_alone_is_known_and_not_learned() {
+    let known = "{objective: {minimize: 'abs(settings.web.cpu - 5)'}, trials: 10, settlement: 2s}";
+    let mut rig = Rig::new(Some(config(known)));
+    rig.hello();
+    rig.run(|_, _| None);
+    assert_eq!(rig.result().unwrap().verdict, Verdict::Improved);
+    assert_eq!(rig.cpu, 5);
+}
+
+/// Noise that is larger than any difference: the baseline stays.
+#[test]
+fn a_gain_within_the_noise_is_none() {
+    let noisy = "{objective: {minimize: p99 - 50 / settings.web.cpu}, trials: 14, settlement: 2s}";
+    let mut rig = Rig::new(Some(config(noisy)));
+    rig.hello();
+    rig.run(|rig, command| {
+        matches!(command.kind, CommandKind::Measure { .. }).then(|| {
+            rig.serial += 1;
+            let noise = (rig.serial * 7919 % 101) as f64 - 50.0;
+            rig.measured(json!({"p99": {"unit": "ms", "value": 300.0 + 3.0 * noise}}))
+        })
+    });
+    let result = rig.result().unwrap();
+    assert!(
+        matches!(&result.verdict, Verdict::NoImprovement { .. }),
+        "{}",
+        result.verdict
+    );
+    assert_eq!((rig.cpu, rig.gc.as_str()), BASELINE);
 }
 
 #[test]

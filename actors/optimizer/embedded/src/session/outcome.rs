@@ -236,8 +236,19 @@ impl Session {
                 .filter(|trial| trial.state.is_final())
                 .count(),
             budget: self.budget(),
+            units: self.units(&finished),
             trial: finished,
         })));
+    }
+
+    fn units(&self, trial: &TrialRecord) -> BTreeMap<String, String> {
+        let unit = |name: &String| (name.clone(), self.application.unit(name).to_owned());
+        trial
+            .metrics
+            .keys()
+            .map(unit)
+            .filter(|(_, unit)| !unit.is_empty())
+            .collect()
     }
 
     /// A suspect is guilty once the baseline was seen to run after it.
