@@ -92,6 +92,8 @@ pub(crate) struct Session {
     applied: Option<Assignment>,
     /// Failed attempts at what is being attempted.
     tries: u32,
+    /// A probe ran, but its measurement says nothing.
+    unjudged: Option<String>,
     /// The configuration to end with could not be applied; end with the baseline.
     fall_back: bool,
     stage: Stage,
@@ -138,6 +140,7 @@ impl Session {
             trials,
             applied,
             tries: 0,
+            unjudged: None,
             fall_back: false,
             stage: Stage::Choosing,
         }

@@ -634,6 +634,54 @@ fn a_configuration_is_blamed_once_the_baseline_is_seen_to_work() {
 }
 
 #[test]
+fn a_baseline_that_can_no_longer_be_judged_stops_the_study_until_it_can() {
+    let mut rig = Rig::new(Some(usual()));
+    rig.hello();
+    let mut broken = false;
+    let reason = rig.run(|rig, command| {
+        let measuring = matches!(command.kind, CommandKind::Measure { .. });
+        broken |= measuring && rig.gc == "parallel";
+        match (broken && measuring, rig.gc.as_str()) {
+            (true, "parallel") => Some(Outcome::Failed(why("the child died", None))),
+            (true, _) => Some(rig.measured(json!({}))),
+            _ => None,
+        }
+    });
+    assert!(reason.contains("can no longer be judged"), "{reason}");
+    assert!(reason.contains("no value for the metric `p99`"), "{reason}");
+
+    rig.kill_all();
+    rig.run(|_, _| None);
+    assert!(rig.result().unwrap().verdict.is_answer());
+    assert_eq!(rig.result().unwrap().trials.unfinished, 0);
+}
+
+#[test]
+fn an_application_without_metrics_can_be_tuned_by_its_settings() {
+    let known = "{objective: {minimize: 'abs(settings.web.cpu - 5)'}, trials: 8, settlement: 2s}";
+    let mut rig = Rig::new(Some(config(known)));
+    rig.descriptor["measurement"]["metrics"] = json!({});
+    rig.hello();
+    rig.run(|rig, command| {
+        matches!(command.kind, CommandKind::Measure { .. }).then(|| {
+            if rig.cpu == 1 {
+                return Outcome::Aborted(why("SLO violation(s) observed", Some("slo-violation")));
+            }
+            rig.measured(json!({}))
+        })
+    });
+    assert_eq!(rig.trials()[0].state, TrialState::Completed);
+    assert!(
+        rig.trials()
+            .iter()
+            .filter(|trial| trial.purpose == Purpose::Baseline)
+            .count()
+            == 1
+    );
+    assert!((rig.cpu - 5).abs() <= 1, "{}", rig.cpu);
+}
+
+#[test]
 fn a_dead_target_stops_the_study_which_goes_on_when_it_is_back() {
     let mut rig = Rig::new(Some(usual()));
     rig.hello();

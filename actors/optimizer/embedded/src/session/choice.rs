@@ -20,21 +20,14 @@ impl Session {
                 p_feasible: None,
             }))
         };
-        if let Some(suspect) = self
+        if self
             .trials
             .iter()
-            .find(|trial| trial.state == TrialState::Suspect)
+            .any(|trial| trial.state == TrialState::Suspect)
         {
-            let probed =
-                |trial: &&TrialRecord| trial.number > suspect.number && trial.state.is_final();
-            return match self.trials.iter().find(probed) {
-                // It was measured, or its suspect would have been settled.
-                Some(probe) => Err(format!(
-                    "the configuration the study began from can no longer be judged: {}",
-                    probe
-                        .message
-                        .as_deref()
-                        .unwrap_or("no value for the objective")
+            return match &self.unjudged {
+                Some(why) => Err(format!(
+                    "the configuration the study began from can no longer be judged: {why}"
                 )),
                 None => baseline(Purpose::Probe),
             };
@@ -110,13 +103,11 @@ impl Session {
         finished
             .filter_map(|trial| {
                 let point = self.application.point(&trial.settings).ok()?;
-                let outcome = match trial.state {
-                    TrialState::Completed | TrialState::Infeasible => {
-                        problem.output_values(&trial.metrics)
-                    }
-                    _ => None,
-                };
-                let outcome = outcome.map_or(
+                // Only what was measured has an objective.
+                let outputs = trial
+                    .objective
+                    .and_then(|_| problem.output_values(&trial.metrics));
+                let outcome = outputs.map_or(
                     servo_search::Outcome::Failed,
                     servo_search::Outcome::Measured,
                 );
@@ -126,11 +117,9 @@ impl Session {
     }
 
     pub(super) fn measured_baseline(&self) -> impl Iterator<Item = &TrialRecord> {
-        self.trials.iter().filter(|trial| {
-            trial.settings == self.study.baseline
-                && matches!(trial.state, TrialState::Completed | TrialState::Infeasible)
-                && !trial.metrics.is_empty()
-        })
+        self.trials
+            .iter()
+            .filter(|trial| trial.settings == self.study.baseline && trial.objective.is_some())
     }
 
     pub(super) fn baseline_values(

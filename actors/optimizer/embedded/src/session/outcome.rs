@@ -8,7 +8,7 @@ use servo_protocol::{Explanation, Outcome, Payload};
 use super::{Desk, Goal, MAX_ATTEMPTS, SLO_VIOLATION, Session, Stage, rest};
 use crate::{
     notice::{Notice, TrialEvent},
-    store::{Finding, Step, StoreError, TrialRecord, TrialState},
+    store::{Finding, Purpose, Step, StoreError, TrialRecord, TrialState},
 };
 
 impl Session {
@@ -218,6 +218,9 @@ impl Session {
         let finished = desk
             .store
             .finish_trial(trial.id, state, &finding, desk.now)?;
+        if finished.purpose == Purpose::Probe && state == TrialState::Invalid {
+            self.unjudged.clone_from(&finished.message);
+        }
         self.keep(finished, desk);
         self.tries = 0;
         self.stage = Stage::Choosing;

@@ -214,7 +214,7 @@ pub struct Finding {
     pub message: Option<String>,
 }
 
-/// What [`Store::activate_study`] writes.
+/// What [`crate::Store::activate_study`] writes.
 #[derive(Debug, Clone, Copy)]
 pub struct NewStudy<'a> {
     /// The optimizer id.
