@@ -6,7 +6,7 @@ use servo_dispatch::Registry;
 pub fn bundled() -> Registry {
     Registry::new()
         .with::<servo_connector_process::Process>()
-        //.with::<servo_connector_prometheus::Prometheus>()
+        .with::<servo_connector_prometheus::Prometheus>()
         .with::<servo_connector_vegeta::Vegeta>()
         .with::<servo_connector_wait::Wait>()
 }

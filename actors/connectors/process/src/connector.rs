@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use servo_dispatch::{
-    Adjust, BoxError, Components, ConfigProblem, Connector, ConnectorContext, Describe, Detach,
-    HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Shutdown, Startup,
+    Adjust, Before, BeforeError, BoxError, Components, ConfigProblem, Connector, ConnectorContext,
+    Describe, Detach, HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Shutdown,
+    Startup,
 };
 use servo_messages::{
     Adjustment, Component, Description, EventError, Measurement, Metric, Reading,
@@ -15,6 +16,7 @@ use servo_messages::{
 
 use tokio_util::sync::CancellationToken;
 
+use crate::child::Pulse;
 use crate::component::{Values, components};
 use crate::config::ProcessConfig;
 use crate::keeper::{Keeper, KeeperGone};
@@ -67,6 +69,7 @@ impl Connector for Process {
             .on::<Describe>()
             .on::<Components>()
             .on::<Metrics>()
+            .before::<Measure>()
             .on::<Measure>()
             .on::<Adjust>();
     }
@@ -230,6 +233,29 @@ impl On<Metrics> for Process {
     }
 }
 
+/// What is not running yet is started ahead of the measurement, so that all connectors measure the
+/// same window.
+impl Before<Measure> for Process {
+    async fn before(&self, _: &Measure, cx: &HandlerContext) -> Result<(), BeforeError> {
+        let each = self.members.iter().map(|member| running(member, cx));
+        futures_util::future::try_join_all(each).await?;
+        Ok(())
+    }
+}
+
+/// The process of a member, started if it is not running.
+async fn running(member: &Member, cx: &HandlerContext) -> Result<Pulse, EventError> {
+    let started = member
+        .keeper
+        .ensure_running(cx.cancellation())
+        .await
+        .map_err(gone)?;
+    started.map_err(|error| match error {
+        StartError::Cancelled { .. } => cx.cancelled(),
+        error => EventError::measurement_failed(error.to_string()).with_reason("start-failed"),
+    })
+}
+
 impl On<Measure> for Process {
     async fn on(&self, event: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
         let readings = tokio::select! {
@@ -255,17 +281,7 @@ impl Process {
         let control = &event.control;
         let each = self.members.iter().map(|member| async move {
             let name = member.keeper.component().name();
-            let started = member
-                .keeper
-                .ensure_running(cx.cancellation())
-                .await
-                .map_err(gone)?;
-            let pulse = started.map_err(|error| match error {
-                StartError::Cancelled { .. } => cx.cancelled(),
-                error => {
-                    EventError::measurement_failed(error.to_string()).with_reason("start-failed")
-                }
-            })?;
+            let pulse = running(member, cx).await?;
             let (warmup, duration) = (control.warmup.as_std(), control.duration.as_std());
             record(&pulse, &member.names, warmup, duration)
                 .await

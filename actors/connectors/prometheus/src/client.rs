@@ -17,7 +17,7 @@ use crate::{
     failure::QueryError,
     query::Query,
     response::{Answer, NoAnswer},
-    retry::RetryPolicy,
+    retry::{RetryPolicy, whole_milliseconds},
 };
 
 /// Longest body that is read.
@@ -123,7 +123,7 @@ impl PrometheusClient {
             Ok(answer) => answer,
             Err(_) => Err(QueryError::TimedOut {
                 url: url.to_string(),
-                after: limit.into(),
+                after: whole_milliseconds(limit),
             }),
         }
     }

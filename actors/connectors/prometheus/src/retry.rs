@@ -43,10 +43,13 @@ impl RetryPolicy {
         let began = Instant::now();
         let mut tries: u32 = 0;
         let mut limit = timeout;
+        let mut earlier = None;
         loop {
-            let error = match attempt(limit).await {
-                Ok(answer) => return Ok(answer),
-                Err(error) => error,
+            let error = match (attempt(limit).await, earlier.take()) {
+                (Ok(answer), _) => return Ok(answer),
+                // A try that the budget cut short tells nothing of the server.
+                (Err(QueryError::TimedOut { .. }), Some(earlier)) if limit < timeout => earlier,
+                (Err(error), _) => error,
             };
             tries = tries.saturating_add(1);
             if !error.is_transient() {
@@ -67,6 +70,7 @@ impl RetryPolicy {
             tracing::info!(retry_in = ?delay, "{error}");
             tokio::time::sleep(delay).await;
             limit = timeout.min(left);
+            earlier = Some(error);
         }
     }
 
@@ -80,7 +84,8 @@ impl RetryPolicy {
     }
 }
 
-fn whole_milliseconds(elapsed: Duration) -> servo_messages::Duration {
+/// For people.
+pub(crate) fn whole_milliseconds(elapsed: Duration) -> servo_messages::Duration {
     servo_messages::Duration::from_millis(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
 }
 
@@ -142,6 +147,25 @@ mod tests {
         let elapsed = began.elapsed();
         assert!(elapsed <= Duration::from_millis(60_100), "{elapsed:?}");
         assert!(elapsed >= Duration::from_secs(59), "{elapsed:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_the_budget_cuts_short_does_not_hide_the_cause() {
+        let timeout = Duration::from_secs(30);
+        let answer: Result<(), _> = RetryPolicy::default()
+            .run(timeout, |limit| async move {
+                if limit == timeout {
+                    return Err(unreachable());
+                }
+                tokio::time::sleep(limit).await;
+                Err(QueryError::TimedOut {
+                    url: "u".into(),
+                    after: limit.into(),
+                })
+            })
+            .await;
+        let error = answer.unwrap_err().to_string();
+        assert!(error.starts_with("cannot reach Prometheus"), "{error}");
     }
 
     #[tokio::test(start_paused = true)]
