@@ -45,20 +45,30 @@ struct Link {
     parent: Chain,
 }
 
-/// What a dispatch and its handlers have in common; travels inside each call.
-#[derive(Clone)]
-pub(crate) struct CallContext {
+/// What all handlers of one dispatch have in common.
+pub(crate) struct CallShared {
     pub(crate) servo: Arc<str>,
-    pub(crate) connector: Arc<str>,
     pub(crate) event: Arc<str>,
-    pub(crate) stage: Stage,
     pub(crate) command_uid: Option<Arc<str>>,
     pub(crate) deadline: Instant,
     pub(crate) grace: Duration,
-    pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<ProgressSink>,
     pub(crate) chain: Chain,
     pub(crate) dispatcher: DispatcherRef,
+}
+
+/// What travels with one call of one handler.
+#[derive(Clone)]
+pub(crate) struct CallContext {
+    pub(crate) shared: Arc<CallShared>,
+    pub(crate) connector: Arc<str>,
+    pub(crate) stage: Stage,
+    pub(crate) cancel: CancellationToken,
+}
+
+/// The time by the runtime's clock, which tests can move.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// What a handler is told beside the event.
@@ -122,11 +132,11 @@ impl CallContext {
     pub(crate) fn span(&self) -> tracing::Span {
         tracing::info_span!(
             "handler",
-            servo = %self.servo,
-            connector = %self.connector,
-            event = %self.event,
-            stage = %self.stage,
-            command_uid = self.command_uid.as_deref(),
+            servo = &*self.shared.servo,
+            connector = &*self.connector,
+            event = &*self.shared.event,
+            stage = self.stage.as_str(),
+            command_uid = self.shared.command_uid.as_deref(),
         )
     }
 }
@@ -135,10 +145,11 @@ impl CallContext {
 
 impl HandlerContext {
     pub(crate) fn new(call: CallContext, turn: Rc<Turn>) -> Self {
-        let started = Instant::now();
+        let started = now();
         // A handler may use the whole time of its dispatch, and the grace to clean up after its
         // token fires. Only then is its connector stuck (spec/events-and-checks.md §2.5).
-        let legal = call.deadline.saturating_duration_since(started) + call.grace;
+        let left = call.shared.deadline.saturating_duration_since(started);
+        let legal = left.saturating_add(call.shared.grace);
         turn.protect(legal);
         Self {
             call,
@@ -149,7 +160,7 @@ impl HandlerContext {
 
     /// Name of the servo.
     pub fn servo(&self) -> &str {
-        &self.call.servo
+        &self.call.shared.servo
     }
 
     /// Name of the connector that this handler belongs to.
@@ -159,7 +170,7 @@ impl HandlerContext {
 
     /// Name of the event.
     pub fn event(&self) -> &str {
-        &self.call.event
+        &self.call.shared.event
     }
 
     /// The stage that this handler runs in.
@@ -169,12 +180,13 @@ impl HandlerContext {
 
     /// The optimizer's id of the command that caused the event, if one did.
     pub fn command_uid(&self) -> Option<&str> {
-        self.call.command_uid.as_deref()
+        self.call.shared.command_uid.as_deref()
     }
 
-    /// When the dispatch ends at the latest. The cancellation token fires then.
+    /// When the dispatch ends at the latest, by the runtime's clock. The cancellation token fires
+    /// then.
     pub fn deadline(&self) -> Instant {
-        self.call.deadline
+        self.call.shared.deadline
     }
 
     /// When this handler began.
@@ -190,7 +202,7 @@ impl HandlerContext {
 
     /// How long a handler may clean up after its token fired.
     pub fn grace(&self) -> Duration {
-        self.call.grace
+        self.call.shared.grace
     }
 
     /// Whether the handler should stop.
@@ -200,7 +212,7 @@ impl HandlerContext {
 
     /// What a handler answers when it stops because its token fired.
     pub fn cancelled(&self) -> EventError {
-        EventError::cancelled(format!("{} was cancelled", self.call.event))
+        EventError::cancelled(format!("{} was cancelled", self.call.shared.event))
     }
 
     /// Waits for `duration`, or until the token fires.
@@ -248,7 +260,7 @@ impl HandlerContext {
     /// Reports progress, `percent` from 0 to 100; goes to whoever dispatched the event.
     pub fn progress(&self, percent: f64, message: Option<String>) {
         tracing::debug!(percent, message = message.as_deref(), "progress");
-        if let Some(sink) = &self.call.progress {
+        if let Some(sink) = &self.call.shared.progress {
             sink(ProgressUpdate {
                 connector: self.call.connector.clone(),
                 percent: if percent.is_finite() {
@@ -257,7 +269,7 @@ impl HandlerContext {
                     0.0
                 },
                 message,
-                runtime: self.started.elapsed(),
+                runtime: now().saturating_duration_since(self.started),
             });
         }
     }
@@ -270,7 +282,7 @@ impl HandlerContext {
     }
 
     /// Dispatches `event` to the other connectors of the servo, as part of this handler's work:
-    /// same command, a deadline no later than its own, cancelled with it.
+    /// same command, a deadline no later than its own, cancelled with it or by the options' token.
     ///
     /// A connector that is already at work on the same event is never asked again.
     ///
@@ -285,25 +297,39 @@ impl HandlerContext {
         let nesting = Nesting {
             chain: self
                 .call
+                .shared
                 .chain
-                .push(self.call.event.clone(), self.call.connector.clone()),
-            not_after: Some(self.call.deadline),
+                .push(self.call.shared.event.clone(), self.call.connector.clone()),
+            not_after: Some(self.call.shared.deadline),
         };
-        self.call
+        let asked_to_end = options.cancel.clone();
+        let options = options.nested(&self.call);
+        let end = options.cancel.clone();
+        let dispatch = self
+            .call
+            .shared
             .dispatcher
-            .dispatch_nested(event, options.nested(&self.call), nesting)
-            .await
+            .dispatch_nested(event, options, nesting);
+        tokio::pin!(dispatch);
+        tokio::select! {
+            biased;
+            outcome = &mut dispatch => outcome,
+            () = asked_to_end.cancelled() => {
+                end.cancel();
+                dispatch.await
+            }
+        }
     }
 }
 
 impl fmt::Debug for HandlerContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HandlerContext")
-            .field("servo", &self.call.servo)
+            .field("servo", &self.call.shared.servo)
             .field("connector", &self.call.connector)
-            .field("event", &self.call.event)
+            .field("event", &self.call.shared.event)
             .field("stage", &self.call.stage)
-            .field("command_uid", &self.call.command_uid)
+            .field("command_uid", &self.call.shared.command_uid)
             .finish_non_exhaustive()
     }
 }

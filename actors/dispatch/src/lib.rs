@@ -19,9 +19,11 @@ mod dispatcher;
 mod dynamic;
 mod event;
 mod host;
+mod lifecycle;
 mod options;
 mod registry;
 mod routes;
+mod run;
 mod standard;
 
 pub use connector::{

@@ -63,7 +63,7 @@ pub struct DispatchOptions {
     pub timeout: Duration,
     /// How long handlers may clean up after the token fired, 10 s by default.
     pub grace: Duration,
-    /// Ends the dispatch early.
+    /// Ends the dispatch early; one that has fired already keeps it from beginning.
     pub cancel: CancellationToken,
     /// The optimizer's id of the command that caused it.
     pub command_uid: Option<Arc<str>>,
@@ -125,7 +125,8 @@ pub struct HandlerError {
 /// Why a dispatch has no outcome.
 #[derive(Clone, Debug, Error)]
 pub enum DispatchError {
-    /// Handlers failed; never empty, in bus order.
+    /// Handlers failed; never empty. In bus order, and those that failed after they were told to
+    /// stop behind those that did so by themselves.
     #[error("{}", describe(.0))]
     Handlers(Vec<HandlerError>),
     /// The caller's token fired and the handlers stopped.
@@ -219,6 +220,8 @@ impl Default for DispatchOptions {
 impl DispatchOptions {
     /// What an event may take when nobody says otherwise (`spec/events-and-checks.md` §2.5).
     pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+    /// The longest timeout; a longer one counts as this: a year.
+    pub const MAX_TIMEOUT: Duration = Duration::from_secs(365 * 86_400);
     /// What handlers have to clean up after their token fired (`spec/events-and-checks.md` §2.5).
     pub const DEFAULT_GRACE: Duration = Duration::from_secs(10);
 
@@ -235,8 +238,12 @@ impl DispatchOptions {
     pub(crate) fn nested(mut self, parent: &CallContext) -> Self {
         // Cancelled with the parent, but its own end must not cancel the parent.
         self.cancel = parent.cancel.child_token();
-        self.command_uid = self.command_uid.or_else(|| parent.command_uid.clone());
-        self.progress = self.progress.or_else(|| parent.progress.clone());
+        // The asking handler has to hear of the end within its own grace, or it would pass for
+        // stuck in the place of the one that is.
+        self.grace = self.grace.min(parent.shared.grace * 2 / 3);
+        let shared = &parent.shared;
+        self.command_uid = self.command_uid.or_else(|| shared.command_uid.clone());
+        self.progress = self.progress.or_else(|| shared.progress.clone());
         self
     }
 }
@@ -244,10 +251,8 @@ impl DispatchOptions {
 impl Nesting {
     /// When a dispatch that begins at `now` and may take `timeout` ends.
     pub(crate) fn deadline(&self, now: Instant, timeout: Duration) -> Instant {
-        // A timeout beyond what the clock can express is no limit in practice: a year.
-        let own = now
-            .checked_add(timeout)
-            .unwrap_or_else(|| now + Duration::from_secs(365 * 86_400));
+        // Timeouts come from outside, and may be beyond what a clock can express.
+        let own = now + timeout.min(DispatchOptions::MAX_TIMEOUT);
         self.not_after.map_or(own, |limit| own.min(limit))
     }
 }
@@ -267,6 +272,13 @@ impl fmt::Debug for DispatchOptions {
 // === impl DispatchOutcome ===
 
 impl<T> DispatchOutcome<T> {
+    pub(crate) fn empty() -> Self {
+        Self {
+            cancelled_by: Vec::new(),
+            results: Vec::new(),
+        }
+    }
+
     /// The contributions without their connectors; errors are left out.
     pub fn values(self) -> impl Iterator<Item = T> {
         self.results.into_iter().filter_map(|r| r.value.ok())

@@ -8,7 +8,8 @@ use servo_supervision::{Backoff, ChildSpec, Children, Exhausted, Intensity, Rest
 use crate::{
     connector::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata},
     dispatcher::DispatcherRef,
-    host::ConnectorActor,
+    host::{ConnectorActor, Residence},
+    lifecycle::CatchUp,
     routes::Routes,
 };
 
@@ -178,18 +179,24 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             children,
         } = seat;
         let config = self.0.clone();
-        let (own_name, own_dispatcher) = (name.clone(), dispatcher.clone());
+        let mut routes = Routes::<C>::of(&config);
+        let seat = Arc::new(Residence {
+            servo,
+            name: name.clone(),
+            dispatcher: dispatcher.clone(),
+            catch_up: CatchUp::in_order(std::mem::take(&mut routes.catch_up)),
+        });
         let spec = ChildSpec::new(name.clone(), move |child| {
             let connector = C::build(
                 config.clone(),
                 ConnectorContext {
-                    servo: servo.clone(),
-                    name: own_name.clone(),
+                    servo: seat.servo.clone(),
+                    name: seat.name.clone(),
                     child: child.clone(),
-                    dispatcher: own_dispatcher.clone(),
+                    dispatcher: seat.dispatcher.clone(),
                 },
             )?;
-            Ok(ConnectorActor::new(connector, child))
+            Ok(ConnectorActor::new(connector, child, seat.clone()))
         })
         .restart(Restart::Permanent)
         .backoff(policy.backoff)
@@ -198,9 +205,7 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             retry_every: policy.retry_every,
         })
         .shutdown(policy.shutdown);
-        dispatcher
-            .bus()
-            .join(name, Routes::<C>::of(&self.0), spec.reference())?;
+        dispatcher.bus().join(name, routes, spec.reference())?;
         children.start(spec);
         Ok(())
     }

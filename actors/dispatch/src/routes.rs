@@ -6,7 +6,7 @@ use std::{
     future::Future,
     rc::Rc,
     sync::{Arc, PoisonError, RwLock},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use futures_util::future::LocalBoxFuture;
@@ -17,12 +17,18 @@ use thiserror::Error;
 
 use crate::{
     connector::{After, Before, BeforeError, Connector, On},
-    context::{CallContext, HandlerContext},
+    context::{CallContext, HandlerContext, now},
     dynamic::{Bridge, DynamicEvent, JsonEvent},
     event::{Event, EventName, Stage},
     host::{ConnectorActor, Work},
+    lifecycle::{CatchUp, Reached},
     options::EventResult,
 };
+
+/// How long a dispatch waits for a connector that is being restarted.
+const RESTART_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks whether the connector was given up meanwhile.
+const RESTART_LOOK: Duration = Duration::from_millis(100);
 
 /// Why a handler gave no result.
 pub(crate) enum Failure {
@@ -45,10 +51,13 @@ pub(crate) struct Route<C> {
 type BeforeRoute<E> = Route<Call<E, ()>>;
 /// `None` is a handler that contributes no result.
 type OnRoute<E> = Route<Call<E, Option<<E as Event>::Output>>>;
-type AfterRoute<E> = Route<Arc<dyn Fn(Results<E>, CallContext) -> CallFuture<()> + Send + Sync>>;
+pub(crate) type AfterCall<E> = Arc<dyn Fn(Results<E>, CallContext) -> CallFuture<()> + Send + Sync>;
+type AfterRoute<E> = Route<AfterCall<E>>;
 
-/// The handlers of one event, in bus order.
+/// The handlers of one event, in bus order; those of one connector stand together.
 pub(crate) struct Handlers<E: Event> {
+    /// The event's name.
+    pub(crate) event: Arc<str>,
     pub(crate) before: Vec<BeforeRoute<E>>,
     pub(crate) on: Vec<OnRoute<E>>,
     pub(crate) after: Vec<AfterRoute<E>>,
@@ -87,7 +96,13 @@ pub(crate) struct Table {
 /// Shared by the servo, which changes it, and its dispatcher, which takes a snapshot for each
 /// dispatch: a change applies to the next one. It survives a restart of the dispatcher.
 #[derive(Clone, Default)]
-pub struct Bus(Arc<RwLock<Arc<Table>>>);
+pub struct Bus(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    table: RwLock<Arc<Table>>,
+    reached: Reached,
+}
 
 /// Why a connector cannot join the bus.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -106,6 +121,8 @@ pub(crate) struct Seat<C: Connector> {
 /// Collects the handlers of a connector: the argument of [`Connector::routes`].
 pub struct Routes<C: Connector> {
     binds: Vec<Bind<C>>,
+    /// What a connector that starts late catches up on.
+    pub(crate) catch_up: Vec<CatchUp<C>>,
 }
 
 // === impl Routes ===
@@ -113,7 +130,10 @@ pub struct Routes<C: Connector> {
 impl<C: Connector> Routes<C> {
     /// The handlers that `C` declares for `config`.
     pub fn of(config: &C::Config) -> Self {
-        let mut routes = Self { binds: Vec::new() };
+        let mut routes = Self {
+            binds: Vec::new(),
+            catch_up: Vec::new(),
+        };
         C::routes(config, &mut routes);
         routes
     }
@@ -156,6 +176,7 @@ impl<C: Connector> Routes<C> {
         F: Fn(Rc<C>, Arc<E>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<E::Output>, EventError>> + 'static,
     {
+        self.catch_up.extend(CatchUp::of::<E, F, Fut>(&handler));
         self.binds.push(Box::new(move |table, seat| {
             let actor = seat.actor.clone();
             let call: Call<E, Option<E::Output>> = Arc::new(move |event, cx| {
@@ -253,25 +274,52 @@ fn call<C: Connector, T: Send + 'static>(
     run: impl FnOnce(Rc<C>, HandlerContext) -> CallFuture<T> + Send + 'static,
 ) -> CallFuture<T> {
     let actor = actor.clone();
-    // The dispatcher's own deadline and the supervisor's (a stuck connector is replaced when the
-    // grace is over) come first; this one only keeps a broken runtime from waiting for ever.
-    let patience =
-        cx.deadline.saturating_duration_since(Instant::now()) + cx.grace + Duration::from_secs(5);
     Box::pin(async move {
-        match actor
-            .ask(
-                Work {
-                    cx,
-                    run: Box::new(run),
-                },
-                patience,
-            )
-            .await
-        {
+        if !actor.is_up() {
+            until_up(&actor, &cx).await?;
+        }
+        // The dispatcher's own deadline and the supervisor's (a stuck connector is replaced when
+        // the grace is over) come first; this one only keeps a broken runtime from waiting for
+        // ever.
+        let left = cx.shared.deadline.saturating_duration_since(now());
+        let patience = left
+            .saturating_add(cx.shared.grace)
+            .saturating_add(Duration::from_secs(5));
+        let work = Work {
+            cx,
+            run: Box::new(run),
+        };
+        match actor.ask(work, patience).await {
             Ok(answer) => answer,
             Err(error) => Err(Failure::Ended(error)),
         }
     })
+}
+
+/// Waits for a connector that is between two runs: a moment later it can do what it is asked.
+async fn until_up<C: Connector>(
+    actor: &ChildRef<ConnectorActor<C>>,
+    cx: &CallContext,
+) -> Result<(), Failure> {
+    let give_up = cx.shared.deadline.min(now() + RESTART_PATIENCE);
+    let up = async {
+        // The first look tells at once of one that was given up.
+        let mut look = Duration::ZERO;
+        loop {
+            let left = give_up.saturating_duration_since(now());
+            match actor.wait_until_up(left.min(look)).await {
+                Err(AskError::Restarting { .. }) if left > look => look = RESTART_LOOK,
+                done => return done,
+            }
+        }
+    };
+    match cx.cancel.run_until_cancelled(up).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(Failure::Ended(error)),
+        None => Err(Failure::Error(EventError::cancelled(
+            "cancelled before the connector was up",
+        ))),
+    }
 }
 
 // === impl Failure ===
@@ -314,6 +362,7 @@ impl<C: Clone> Clone for Route<C> {
 impl<E: Event> Clone for Handlers<E> {
     fn clone(&self) -> Self {
         Self {
+            event: self.event.clone(),
             before: self.before.clone(),
             on: self.on.clone(),
             after: self.after.clone(),
@@ -321,17 +370,20 @@ impl<E: Event> Clone for Handlers<E> {
     }
 }
 
-impl<E: Event> Default for Handlers<E> {
-    fn default() -> Self {
+impl<E: Event> Handlers<E> {
+    fn new(event: Arc<str>) -> Self {
         Self {
+            event,
             before: Vec::new(),
             on: Vec::new(),
             after: Vec::new(),
         }
     }
-}
 
-impl<E: Event> Handlers<E> {
+    fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.on.is_empty() && self.after.is_empty()
+    }
+
     fn without(&self, connector: &str) -> Self {
         fn keep<C: Clone>(routes: &[Route<C>], connector: &str) -> Vec<Route<C>> {
             routes
@@ -341,6 +393,7 @@ impl<E: Event> Handlers<E> {
                 .collect()
         }
         Self {
+            event: self.event.clone(),
             before: keep(&self.before, connector),
             on: keep(&self.on, connector),
             after: keep(&self.after, connector),
@@ -354,6 +407,7 @@ impl<E: Event> Handlers<E> {
 #[derive(Clone)]
 struct Slot {
     handlers: Arc<dyn Any + Send + Sync>,
+    /// Those that are left without a connector; none if it had them all.
     without: fn(&(dyn Any + Send + Sync), &str) -> Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -363,7 +417,8 @@ impl Slot {
             handlers: Arc::new(handlers),
             without: |handlers, connector| {
                 let handlers = handlers.downcast_ref::<Handlers<E>>()?;
-                Some(Arc::new(handlers.without(connector)))
+                let rest = handlers.without(connector);
+                (!rest.is_empty()).then(|| Arc::new(rest) as _)
             },
         }
     }
@@ -379,17 +434,13 @@ impl Table {
         self.bridges.get(name).cloned()
     }
 
-    /// Names of all events that are declared or handled.
-    pub(crate) fn event_names(&self) -> Vec<Arc<str>> {
-        let mut names: Vec<_> = self
-            .bridges
-            .keys()
-            .chain(self.listing.iter().map(|r| &r.event))
-            .cloned()
-            .collect();
-        names.sort();
-        names.dedup();
-        names
+    /// Names of all events that can be dispatched by name.
+    pub(crate) fn addressable(&self) -> Vec<Arc<str>> {
+        let handled = self.handlers.keys().filter_map(|key| match key {
+            Key::Named(name) => Some(name),
+            Key::Typed(_) => None,
+        });
+        self.bridges.keys().chain(handled).cloned().collect()
     }
 
     fn change<E: Event>(
@@ -398,10 +449,15 @@ impl Table {
         info: RouteInfo,
         change: impl FnOnce(&mut Handlers<E>),
     ) {
-        let mut handlers = self
-            .handlers::<E>(&key)
-            .map_or_else(Handlers::default, |h| (*h).clone());
+        let mut handlers = match self.handlers::<E>(&key) {
+            Some(present) => (*present).clone(),
+            None => Handlers::new(info.event.clone()),
+        };
         change(&mut handlers);
+        let info = RouteInfo {
+            event: handlers.event.clone(),
+            ..info
+        };
         self.handlers.insert(key, Slot::new(handlers));
         self.listing.push(info);
     }
@@ -449,14 +505,20 @@ impl RouteInfo {
 impl Bus {
     pub(crate) fn snapshot(&self) -> Arc<Table> {
         self.0
+            .table
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
     fn update<T>(&self, change: impl FnOnce(&mut Table) -> T) -> T {
-        let mut guard = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.0.table.write().unwrap_or_else(PoisonError::into_inner);
         change(Arc::make_mut(&mut guard))
+    }
+
+    /// What the servo's connectors have been through, and one that starts late has to catch up on.
+    pub(crate) fn reached(&self) -> &Reached {
+        &self.0.reached
     }
 
     /// Makes a typed event addressable by its name: its arguments and results become JSON.
@@ -503,11 +565,10 @@ impl Bus {
             if table.connectors.len() == before {
                 return false;
             }
-            for slot in table.handlers.values_mut() {
-                if let Some(handlers) = (slot.without)(&*slot.handlers, name) {
-                    slot.handlers = handlers;
-                }
-            }
+            table.handlers.retain(|_, slot| {
+                let rest = (slot.without)(&*slot.handlers, name);
+                rest.map(|handlers| slot.handlers = handlers).is_some()
+            });
             table.listing.retain(|r| &*r.connector != name);
             true
         })

@@ -1,0 +1,11 @@
+//! Events between connectors that fail in every way, as a caller sees them.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod dynamic;
+mod failing;
+mod lifecycle;
+mod log;
+mod nested;
+mod stages;
+mod time;
+mod troupe;
