@@ -243,7 +243,28 @@ fn build(tls: &TlsConfig, https: bool) -> Result<Client, String> {
     // reqwest brings no cryptography of its own here and panics without a default. Somebody else may
     // have installed one already, which serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = builder();
+    if tls.insecure && https {
+        tracing::warn!(
+            "TLS certificates of Prometheus are not verified (tls.insecure); anybody in between can read \
+             and change everything"
+        );
+    }
+    match builder(tls)?.build() {
+        // A machine without any CA certificate must not fail where none is needed.
+        Err(_) if !https => builder(tls)?.tls_certs_only([]).build(),
+        built => built,
+    }
+    .map_err(|error| causes(&error))
+}
+
+fn builder(tls: &TlsConfig) -> Result<ClientBuilder, String> {
+    let mut builder = Client::builder()
+        .http1_only()
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .gzip(true)
+        .deflate(true)
+        .user_agent(concat!("servo-prometheus/", env!("CARGO_PKG_VERSION")));
     if let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) {
         let mut pem = read_file("tls.cert_file", certificate)?;
         pem.push(b'\n');
@@ -253,37 +274,19 @@ fn build(tls: &TlsConfig, https: bool) -> Result<Client, String> {
         builder = builder.identity(identity);
     }
     if tls.insecure {
-        if https {
-            tracing::warn!(
-                "TLS certificates of Prometheus are not verified (tls.insecure); anybody in between can read \
-                 and change everything"
-            );
-        }
-        builder = builder.tls_danger_accept_invalid_certs(true);
-    } else if let Some(path) = &tls.ca_file {
-        let pem = read_file("tls.ca_file", path)?;
-        let shown = path.display();
-        let authorities = Certificate::from_pem_bundle(&pem)
-            .map_err(|error| format!("tls.ca_file {shown}: {}", causes(&error)))?;
-        if authorities.is_empty() {
-            return Err(format!("tls.ca_file {shown}: no certificate in it"));
-        }
-        builder = builder.tls_certs_only(authorities);
-    } else if !https {
-        // The machine's certificates play no part, and a machine without any must not fail here.
-        builder = builder.tls_certs_only([]);
+        return Ok(builder.tls_danger_accept_invalid_certs(true));
     }
-    builder.build().map_err(|error| causes(&error))
-}
-
-fn builder() -> ClientBuilder {
-    Client::builder()
-        .http1_only()
-        .redirect(redirect::Policy::none())
-        .referer(false)
-        .gzip(true)
-        .deflate(true)
-        .user_agent(concat!("servo-prometheus/", env!("CARGO_PKG_VERSION")))
+    let Some(path) = &tls.ca_file else {
+        return Ok(builder);
+    };
+    let pem = read_file("tls.ca_file", path)?;
+    let shown = path.display();
+    let authorities = Certificate::from_pem_bundle(&pem)
+        .map_err(|error| format!("tls.ca_file {shown}: {}", causes(&error)))?;
+    if authorities.is_empty() {
+        return Err(format!("tls.ca_file {shown}: no certificate in it"));
+    }
+    Ok(builder.tls_certs_only(authorities))
 }
 
 fn read_file(key: &str, path: &Path) -> Result<Vec<u8>, String> {

@@ -177,10 +177,6 @@ fn eight() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(7)
 }
 
-#[expect(
-    clippy::trivially_copy_pass_by_ref,
-    reason = "the signature that serde wants"
-)]
 fn zero_or_one<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_u8(u8::from(*value))
 }

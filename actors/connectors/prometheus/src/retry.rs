@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use crate::failure::QueryError;
 
-/// How often and how long one query is tried. The delay before the k-th retry is random, up to
-/// `base * 2^k`, never above `cap`.
+/// How often and how long one query is tried. The delay before a retry is random, between half and all
+/// of `base`, `2 * base`, `4 * base`, ..., never above `cap`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// Longest delay before the first retry. Default 0.5 s.
