@@ -89,10 +89,10 @@ pub(crate) fn most_promising<P: Problem>(
     let mut best: Vec<Promise> = match exhaustive {
         Some(points) => points.into_iter().map(&mut judge).collect(),
         None => {
-            let mut points = candidates.spread(count(500.0), rng);
+            let mut points = candidates.spread(count(400.0), rng);
             for start in starts {
                 for radius in [0.2, 0.06, 0.02] {
-                    points.extend(candidates.around(start, radius, count(40.0), rng));
+                    points.extend(candidates.around(start, radius, count(30.0), rng));
                 }
             }
             points.into_iter().map(&mut judge).collect()
@@ -110,7 +110,7 @@ pub(crate) fn most_promising<P: Problem>(
             for centre in centres {
                 best.extend(
                     candidates
-                        .around(&centre, radius, count(14.0), rng)
+                        .around(&centre, radius, count(12.0), rng)
                         .into_iter()
                         .map(&mut judge),
                 );

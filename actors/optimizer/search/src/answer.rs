@@ -8,7 +8,7 @@ use crate::{Estimate, Problem, Search, Trial};
 use std::fmt;
 
 /// How sure a gain must be to count as one.
-const SURE: f64 = 0.95;
+const SURE: f64 = 0.975;
 
 /// The outcome of a study so far.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,7 @@
 //! Configurations worth a look: everywhere, and around the best.
 
 use crate::record::Record;
-use crate::sampling::Lattice;
+use crate::sampling::{Lattice, gaussian};
 use crate::space::{Point, Space};
 use rand::RngExt;
 use rand::rngs::ChaCha8Rng;
@@ -97,9 +97,4 @@ impl<'a> Candidates<'a> {
             })
             .collect()
     }
-}
-
-fn gaussian(rng: &mut ChaCha8Rng) -> f64 {
-    let (a, b): (f64, f64) = (rng.random(), rng.random());
-    (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
 }

@@ -65,6 +65,48 @@ fn decompose(matrix: &mut DMatrix<f64>) -> bool {
     true
 }
 
+/// The Cholesky factor, with as little added to the diagonal as needed.
+fn lower(matrix: &DMatrix<f64>) -> Option<DMatrix<f64>> {
+    let n = matrix.nrows();
+    let scale = (0..n).map(|i| matrix[(i, i)]).fold(0.0, f64::max);
+    JITTERS.iter().find_map(|jitter| {
+        let mut attempt = matrix.clone();
+        for i in 0..n {
+            attempt[(i, i)] += jitter * scale;
+        }
+        decompose(&mut attempt).then_some(attempt)
+    })
+}
+
+fn log_determinant(lower: &DMatrix<f64>) -> f64 {
+    2.0 * (0..lower.nrows()).map(|i| lower[(i, i)].ln()).sum::<f64>()
+}
+
+/// Solves `L * x = b` in place for a `b` that is zero before `start`.
+fn forward(lower: &[f64], n: usize, start: usize, b: &mut [f64]) {
+    for k in start..n {
+        let value = b[k] / lower[k * n + k];
+        b[k] = value;
+        subtract(&mut b[k + 1..], value, &lower[k * n + k + 1..(k + 1) * n]);
+    }
+}
+
+/// `(y - m)^T K^-1 (y - m) + ln det K` with the best constant `m`: what the likelihood needs, without the inverse.
+pub(crate) fn misfit(matrix: &DMatrix<f64>, targets: &[f64]) -> Option<f64> {
+    let n = matrix.nrows();
+    let lower = lower(matrix)?;
+    let (mut ones, mut white) = (vec![1.0; n], targets.to_vec());
+    forward(lower.as_slice(), n, 0, &mut ones);
+    forward(lower.as_slice(), n, 0, &mut white);
+    let (weight, sum) = (dot(&ones, &ones), dot(&ones, &white));
+    let explained = if weight > 0.0 {
+        sum * sum / weight
+    } else {
+        0.0
+    };
+    Some(dot(&white, &white) - explained + log_determinant(&lower))
+}
+
 // === impl Factor ===
 
 impl Factor {
@@ -72,29 +114,14 @@ impl Factor {
     /// `None` when it holds something that is not a number.
     pub(crate) fn new(matrix: &DMatrix<f64>) -> Option<Self> {
         let n = matrix.nrows();
-        let scale = (0..n).map(|i| matrix[(i, i)]).fold(0.0, f64::max);
-        let lower = JITTERS.iter().find_map(|jitter| {
-            let mut attempt = matrix.clone();
-            for i in 0..n {
-                attempt[(i, i)] += jitter * scale;
-            }
-            decompose(&mut attempt).then_some(attempt)
-        })?;
-        let log_determinant = 2.0 * (0..n).map(|i| lower[(i, i)].ln()).sum::<f64>();
+        let lower = lower(matrix)?;
+        let log_determinant = log_determinant(&lower);
         let mut inverse = DMatrix::zeros(n, n);
         let (from, to) = (lower.as_slice(), inverse.as_mut_slice());
         for j in 0..n {
             let column = &mut to[j * n..(j + 1) * n];
             column[j] = 1.0;
-            for k in j..n {
-                let value = column[k] / from[k * n + k];
-                column[k] = value;
-                subtract(
-                    &mut column[k + 1..],
-                    value,
-                    &from[k * n + k + 1..(k + 1) * n],
-                );
-            }
+            forward(from, n, j, column);
         }
         Some(Self {
             inverse,

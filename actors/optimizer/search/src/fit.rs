@@ -3,9 +3,17 @@
 //! The noise is fitted like everything else. An engine with a fixed nugget interpolates noise and was worse than random
 //! search in a quarter of its runs on a noisy problem.
 
-use crate::cholesky::{Factor, dot};
+use crate::cholesky::{Factor, dot, misfit};
 use crate::kernel::{Hyper, Kinds, matern};
+use crate::sampling::{gaussian, generator};
 use nalgebra::DMatrix;
+use rand::RngExt;
+
+/// Purpose of the generator behind [`Data::alternatives`].
+const ALTERNATIVES: u64 = 4;
+/// Slices between two draws from the posterior, so that they differ, and their first width in standard normal steps.
+const SLICES: usize = 8;
+const SLICE: f64 = 2.0;
 
 /// Normal prior on a natural logarithm.
 #[derive(Debug, Clone, Copy)]
@@ -103,11 +111,11 @@ impl Data {
         }
     }
 
-    /// Lower triangle of the covariance without noise, and for each pair the factor of its derivative.
+    /// Lower triangle of the covariance, and for each pair the factor of its derivative.
     fn covariance(&self, theta: &[f64]) -> (DMatrix<f64>, Vec<f64>) {
         let n = self.targets.len();
         let d = self.kinds.len();
-        let (signal, trend) = (theta[d].exp(), theta[d + 1].exp());
+        let (signal, trend, noise) = (theta[d].exp(), theta[d + 1].exp(), theta[d + 2].exp());
         let mut distances = vec![0.0; n * n.saturating_sub(1) / 2];
         for (squares, length) in self.squares.iter().zip(theta) {
             let weight = (-2.0 * length).exp();
@@ -119,7 +127,7 @@ impl Data {
         let out = matrix.as_mut_slice();
         let mut pair = 0;
         for j in 0..n {
-            out[j * n + j] = signal + trend * self.own[j];
+            out[j * n + j] = signal + trend * self.own[j] + noise;
             for value in &mut out[j * n + j + 1..(j + 1) * n] {
                 let (k, slope) = matern(distances[pair]);
                 *value = signal * k + trend * self.products[pair];
@@ -130,20 +138,31 @@ impl Data {
         (matrix, distances)
     }
 
-    /// Loss without its gradient.
-    pub(crate) fn loss(&self, theta: &[f64]) -> f64 {
-        self.evaluate(theta, None)
+    fn prior_loss(&self, theta: &[f64]) -> f64 {
+        let d = self.kinds.len();
+        let length = Prior::length(d);
+        let lengths: f64 = theta[..d].iter().map(|value| length.loss(*value)).sum();
+        lengths + SIGNAL.loss(theta[d]) + TREND.loss(theta[d + 1]) + NOISE.loss(theta[d + 2])
     }
 
-    /// Loss, and its gradient when asked for. Infinite where the parameters make no covariance.
-    pub(crate) fn evaluate(&self, theta: &[f64], gradient: Option<&mut [f64]>) -> f64 {
+    /// The loss alone. Infinite where the parameters make no covariance.
+    pub(crate) fn loss(&self, theta: &[f64]) -> f64 {
+        let (matrix, _) = self.covariance(theta);
+        let loss = misfit(&matrix, &self.targets)
+            .map_or(f64::NAN, |misfit| 0.5 * misfit + self.prior_loss(theta));
+        if loss.is_finite() {
+            loss
+        } else {
+            f64::INFINITY
+        }
+    }
+
+    /// Loss and gradient.
+    pub(crate) fn evaluate(&self, theta: &[f64], gradient: &mut [f64]) -> f64 {
         let n = self.targets.len();
         let d = self.kinds.len();
         let (trend, noise) = (theta[d + 1].exp(), theta[d + 2].exp());
-        let (mut matrix, slopes) = self.covariance(theta);
-        for i in 0..n {
-            matrix[(i, i)] += noise;
-        }
+        let (matrix, slopes) = self.covariance(theta);
         let Some(factor) = Factor::new(&matrix) else {
             return f64::INFINITY;
         };
@@ -157,45 +176,37 @@ impl Data {
         };
         let centred: Vec<f64> = self.targets.iter().map(|target| target - mean).collect();
         let alpha = factor.solve(&centred);
-        let mut loss = 0.5 * dot(&centred, &alpha) + 0.5 * factor.log_determinant;
-        let length = Prior::length(d);
-        loss += theta[..d]
-            .iter()
-            .map(|value| length.loss(*value))
-            .sum::<f64>();
-        loss += SIGNAL.loss(theta[d]) + TREND.loss(theta[d + 1]) + NOISE.loss(theta[d + 2]);
-        if let Some(gradient) = gradient {
-            let inverse = factor.inverse_of_matrix();
-            let inverse = inverse.as_slice();
-            // W = K^-1 - alpha * alpha^T; d loss = 0.5 * sum of W_ij * dK_ij.
-            let trace: f64 = (0..n)
-                .map(|i| inverse[i * n + i] - alpha[i] * alpha[i])
-                .sum();
-            let mut weighted = slopes;
-            let mut pair = 0;
-            let mut signal = 0.0;
-            let mut slope: f64 = (0..n)
-                .map(|i| 0.5 * (inverse[i * n + i] - alpha[i] * alpha[i]) * self.own[i])
-                .sum();
-            let covariance = matrix.as_slice();
-            for j in 0..n {
-                for i in j + 1..n {
-                    let w = inverse[j * n + i] - alpha[i] * alpha[j];
-                    signal += w * (covariance[j * n + i] - trend * self.products[pair]);
-                    slope += w * self.products[pair];
-                    weighted[pair] *= w;
-                    pair += 1;
-                }
+        let loss = 0.5 * (dot(&centred, &alpha) + factor.log_determinant) + self.prior_loss(theta);
+        let inverse = factor.inverse_of_matrix();
+        let inverse = inverse.as_slice();
+        // W = K^-1 - alpha * alpha^T; d loss = 0.5 * sum of W_ij * dK_ij.
+        let trace: f64 = (0..n)
+            .map(|i| inverse[i * n + i] - alpha[i] * alpha[i])
+            .sum();
+        let mut weighted = slopes;
+        let mut pair = 0;
+        let mut signal = 0.0;
+        let mut slope: f64 = (0..n)
+            .map(|i| 0.5 * (inverse[i * n + i] - alpha[i] * alpha[i]) * self.own[i])
+            .sum();
+        let covariance = matrix.as_slice();
+        for j in 0..n {
+            for i in j + 1..n {
+                let w = inverse[j * n + i] - alpha[i] * alpha[j];
+                signal += w * (covariance[j * n + i] - trend * self.products[pair]);
+                slope += w * self.products[pair];
+                weighted[pair] *= w;
+                pair += 1;
             }
-            for (dimension, squares) in self.squares.iter().enumerate() {
-                let scale = (-2.0 * theta[dimension]).exp();
-                gradient[dimension] =
-                    scale * dot(&weighted, squares) + length.slope(theta[dimension]);
-            }
-            gradient[d] = signal + 0.5 * theta[d].exp() * trace + SIGNAL.slope(theta[d]);
-            gradient[d + 1] = trend * slope + TREND.slope(theta[d + 1]);
-            gradient[d + 2] = 0.5 * noise * trace + NOISE.slope(theta[d + 2]);
         }
+        for (dimension, squares) in self.squares.iter().enumerate() {
+            let scale = (-2.0 * theta[dimension]).exp();
+            gradient[dimension] =
+                scale * dot(&weighted, squares) + Prior::length(d).slope(theta[dimension]);
+        }
+        gradient[d] = signal + 0.5 * theta[d].exp() * trace + SIGNAL.slope(theta[d]);
+        gradient[d + 1] = trend * slope + TREND.slope(theta[d + 1]);
+        gradient[d + 2] = 0.5 * noise * trace + NOISE.slope(theta[d + 2]);
         if loss.is_finite() {
             loss
         } else {
@@ -245,20 +256,53 @@ impl Data {
             })
     }
 
+    /// Other parameters that explain the observations, drawn from their posterior by slices in random directions.
+    pub(crate) fn alternatives(&self, best: &Fit, count: usize) -> Vec<Hyper> {
+        let mut rng = generator(0, ALTERNATIVES, self.targets.len());
+        let d = self.kinds.len();
+        let mut theta = best.hyper.to_vec();
+        let mut loss = best.loss;
+        let mut found = Vec::with_capacity(count);
+        for _ in 0..count {
+            for _ in 0..SLICES {
+                let direction: Vec<f64> = theta.iter().map(|_| gaussian(&mut rng)).collect();
+                let level = loss - rng.random::<f64>().max(1e-12).ln();
+                let share: f64 = rng.random();
+                let (mut low, mut high) = (-share * SLICE, (1.0 - share) * SLICE);
+                for _ in 0..8 {
+                    let move_ = low + rng.random::<f64>() * (high - low);
+                    let mut trial: Vec<f64> = theta
+                        .iter()
+                        .zip(&direction)
+                        .map(|(value, step)| value + move_ * step)
+                        .collect();
+                    clamp(&mut trial, d);
+                    let trial_loss = self.loss(&trial);
+                    if trial_loss <= level {
+                        theta = trial;
+                        loss = trial_loss;
+                        break;
+                    }
+                    if move_ < 0.0 {
+                        low = move_
+                    } else {
+                        high = move_
+                    }
+                }
+            }
+            found.push(Hyper::from_slice(&theta));
+        }
+        found
+    }
+
     /// BFGS with backtracking, kept inside the bounds.
     pub(crate) fn improve(&self, start: Vec<f64>, iterations: usize) -> Fit {
         let size = start.len();
         let d = self.kinds.len();
-        let clamp = |theta: &mut [f64]| {
-            for (index, value) in theta.iter_mut().enumerate() {
-                let (low, high) = BOUNDS[(index + 1).saturating_sub(d).min(3)];
-                *value = value.clamp(low, high);
-            }
-        };
         let mut theta = start;
-        clamp(&mut theta);
+        clamp(&mut theta, d);
         let mut gradient = vec![0.0; size];
-        let mut loss = self.evaluate(&theta, Some(&mut gradient));
+        let mut loss = self.evaluate(&theta, &mut gradient);
         let mut inverse = DMatrix::<f64>::identity(size, size) * 0.1;
         for iteration in 0..iterations {
             if !loss.is_finite() {
@@ -299,8 +343,8 @@ impl Data {
                     .zip(&direction)
                     .map(|(value, move_)| value + step * move_)
                     .collect();
-                clamp(&mut trial);
-                let trial_loss = self.evaluate(&trial, Some(&mut next_gradient));
+                clamp(&mut trial, d);
+                let trial_loss = self.evaluate(&trial, &mut next_gradient);
                 if trial_loss <= loss + 1e-4 * step * slope {
                     next = Some((trial, trial_loss));
                     break;
@@ -339,6 +383,14 @@ impl Data {
             hyper: Hyper::from_slice(&theta),
             loss,
         }
+    }
+}
+
+/// Moves parameters inside their bounds.
+fn clamp(theta: &mut [f64], dimensions: usize) {
+    for (index, value) in theta.iter_mut().enumerate() {
+        let (low, high) = BOUNDS[(index + 1).saturating_sub(dimensions).min(3)];
+        *value = value.clamp(low, high);
     }
 }
 

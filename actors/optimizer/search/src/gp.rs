@@ -17,9 +17,17 @@ pub(crate) struct Belief {
     pub(crate) variance: f64,
 }
 
-/// A fitted process.
+/// A fitted process: several sets of parameters that explain the observations, equally weighted. One set alone is too
+/// sure of itself while trials are few.
 #[derive(Debug, Clone)]
 pub(crate) struct Process {
+    members: Vec<Member>,
+    pub(crate) loss: f64,
+}
+
+/// A process with one set of parameters.
+#[derive(Debug, Clone)]
+struct Member {
     kernel: Kernel,
     places: Vec<Vec<f64>>,
     factor: Factor,
@@ -30,7 +38,17 @@ pub(crate) struct Process {
     ones: Vec<f64>,
     /// `K^-1 * (y - mean)`.
     alpha: Vec<f64>,
-    pub(crate) loss: f64,
+}
+
+/// How hard to look for parameters.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Effort {
+    /// Starting points of the optimisation.
+    pub(crate) starts: usize,
+    /// Steps from each.
+    pub(crate) iterations: usize,
+    /// Further parameters drawn from their posterior.
+    pub(crate) alternatives: usize,
 }
 
 /// Memory reused from one prediction to the next.
@@ -48,8 +66,7 @@ impl Process {
         kinds: &Kinds,
         places: Vec<Vec<f64>>,
         targets: &[f64],
-        starts: usize,
-        iterations: usize,
+        effort: Effort,
     ) -> Option<Self> {
         if places.is_empty() || places.len() != targets.len() {
             return None;
@@ -63,8 +80,21 @@ impl Process {
                 .collect::<Vec<_>>(),
             chosen.iter().map(|index| targets[*index]).collect(),
         );
-        let fit = data.fit(starts, iterations);
-        Self::condition(kinds, &fit.hyper, places, targets, fit.loss)
+        let fit = data.fit(effort.starts, effort.iterations);
+        let mut members = vec![Member::new(kinds, &fit.hyper, places.clone(), targets)?];
+        // Without noise the parameters are clear, and with many observations.
+        if fit.hyper.noise > -9.0 && targets.len() <= FIT_LIMIT {
+            let others = data.alternatives(&fit, effort.alternatives);
+            members.extend(
+                others
+                    .iter()
+                    .filter_map(|hyper| Member::new(kinds, hyper, places.clone(), targets)),
+            );
+        }
+        Some(Self {
+            members,
+            loss: fit.loss,
+        })
     }
 
     /// Conditions on observations with given parameters.
@@ -73,8 +103,57 @@ impl Process {
         hyper: &Hyper,
         places: Vec<Vec<f64>>,
         targets: &[f64],
-        loss: f64,
     ) -> Option<Self> {
+        Member::new(kinds, hyper, places, targets).map(|member| Self {
+            members: vec![member],
+            loss: 0.0,
+        })
+    }
+
+    fn average(&self, value: impl Fn(&Member) -> f64) -> f64 {
+        self.members.iter().map(value).sum::<f64>() / self.members.len() as f64
+    }
+
+    /// Variance of one measurement.
+    pub(crate) fn noise(&self) -> f64 {
+        self.average(|member| member.kernel.noise)
+    }
+
+    pub(crate) fn predict(&self, place: &[f64], scratch: &mut Scratch) -> Belief {
+        let (mut mean, mut square, mut variance) = (0.0, 0.0, 0.0);
+        for member in &self.members {
+            let belief = member.predict(place, scratch);
+            mean += belief.mean;
+            square += belief.mean * belief.mean;
+            variance += belief.variance;
+        }
+        let count = self.members.len() as f64;
+        mean /= count;
+        Belief {
+            mean,
+            variance: (variance + square) / count - mean * mean,
+        }
+    }
+
+    /// Covariance of what is believed about two places.
+    pub(crate) fn covariance(&self, a: &[f64], b: &[f64]) -> f64 {
+        let mut scratch = Scratch::default();
+        let (mut first, mut second, mut product) = (0.0, 0.0, 0.0);
+        for member in &self.members {
+            let (x, y) = (member.mean(a, &mut scratch), member.mean(b, &mut scratch));
+            first += x;
+            second += y;
+            product += x * y + member.covariance(a, b);
+        }
+        let count = self.members.len() as f64;
+        product / count - first / count * (second / count)
+    }
+}
+
+// === impl Member ===
+
+impl Member {
+    fn new(kinds: &Kinds, hyper: &Hyper, places: Vec<Vec<f64>>, targets: &[f64]) -> Option<Self> {
         let kernel = Kernel::new(kinds.clone(), hyper);
         let n = places.len();
         let mut matrix = DMatrix::zeros(n, n);
@@ -102,13 +181,7 @@ impl Process {
             mean_variance: if weight > 0.0 { 1.0 / weight } else { 0.0 },
             ones,
             alpha,
-            loss,
         })
-    }
-
-    /// Variance of one measurement.
-    pub(crate) fn noise(&self) -> f64 {
-        self.kernel.noise
     }
 
     fn covariances(&self, place: &[f64], out: &mut Vec<f64>) {
@@ -120,12 +193,12 @@ impl Process {
         );
     }
 
-    pub(crate) fn mean(&self, place: &[f64], scratch: &mut Scratch) -> f64 {
+    fn mean(&self, place: &[f64], scratch: &mut Scratch) -> f64 {
         self.covariances(place, &mut scratch.covariances);
         self.mean + dot(&scratch.covariances, &self.alpha)
     }
 
-    pub(crate) fn predict(&self, place: &[f64], scratch: &mut Scratch) -> Belief {
+    fn predict(&self, place: &[f64], scratch: &mut Scratch) -> Belief {
         let mean = self.mean(place, scratch);
         self.factor.whiten(&scratch.covariances, &mut scratch.white);
         let variance = self.kernel.variance(place) - dot(&scratch.white, &scratch.white)
@@ -136,8 +209,7 @@ impl Process {
         }
     }
 
-    /// Covariance of what is believed about two places.
-    pub(crate) fn covariance(&self, a: &[f64], b: &[f64]) -> f64 {
+    fn covariance(&self, a: &[f64], b: &[f64]) -> f64 {
         let (mut scratch, mut other) = (Scratch::default(), Scratch::default());
         self.covariances(a, &mut scratch.covariances);
         self.factor.whiten(&scratch.covariances, &mut scratch.white);
@@ -172,6 +244,12 @@ mod tests {
     use crate::sampling::{generator, latin_hypercube};
     use crate::space::{Dimension, Domain, Space};
     use rand::RngExt;
+
+    const EFFORT: Effort = Effort {
+        starts: 2,
+        iterations: 40,
+        alternatives: 2,
+    };
 
     fn kinds(choice: bool) -> Kinds {
         let range = |name: &str| Dimension {
@@ -209,7 +287,7 @@ mod tests {
         );
         let theta = [-0.7, 0.2, 0.4, 0.3, -0.5, -3.0];
         let mut gradient = [0.0; 6];
-        data.evaluate(&theta, Some(&mut gradient));
+        data.evaluate(&theta, &mut gradient);
         for index in 0..6 {
             let (mut up, mut down) = (theta, theta);
             up[index] += 1e-5;
@@ -233,14 +311,14 @@ mod tests {
             .zip(&draws)
             .map(|(p, z)| (6.0 * p[0]).sin() + p[1] * p[1] + 0.3 * z[0])
             .collect();
-        let process = Process::fit(&kinds(false), places.clone(), &targets, 2, 40).unwrap();
+        let process = Process::fit(&kinds(false), places.clone(), &targets, EFFORT).unwrap();
         let sd = process.noise().sqrt();
         assert!((0.2..0.4).contains(&sd), "fitted noise {sd}");
         let exact: Vec<f64> = places
             .iter()
             .map(|p| (6.0 * p[0]).sin() + p[1] * p[1])
             .collect();
-        let process = Process::fit(&kinds(false), places, &exact, 2, 40).unwrap();
+        let process = Process::fit(&kinds(false), places, &exact, EFFORT).unwrap();
         assert!(
             process.noise().sqrt() < 0.01,
             "fitted noise {}",
@@ -255,12 +333,18 @@ mod tests {
     #[test]
     fn duplicates_constants_and_single_points_are_fine() {
         let same = vec![vec![0.5, 0.5]; 6];
-        assert!(Process::fit(&kinds(false), same.clone(), &[0.0; 6], 2, 20).is_some());
+        assert!(Process::fit(&kinds(false), same.clone(), &[0.0; 6], EFFORT).is_some());
         assert!(
-            Process::fit(&kinds(false), same, &[0.1, -0.1, 0.2, 0.0, 0.1, 0.0], 2, 20).is_some()
+            Process::fit(
+                &kinds(false),
+                same,
+                &[0.1, -0.1, 0.2, 0.0, 0.1, 0.0],
+                EFFORT
+            )
+            .is_some()
         );
-        assert!(Process::fit(&kinds(false), vec![vec![0.1, 0.2]], &[0.0], 2, 20).is_some());
-        assert!(Process::fit(&kinds(false), vec![], &[], 2, 20).is_none());
-        assert!(Process::fit(&kinds(false), vec![vec![0.1, 0.2]], &[f64::NAN], 2, 20).is_none());
+        assert!(Process::fit(&kinds(false), vec![vec![0.1, 0.2]], &[0.0], EFFORT).is_some());
+        assert!(Process::fit(&kinds(false), vec![], &[], EFFORT).is_none());
+        assert!(Process::fit(&kinds(false), vec![vec![0.1, 0.2]], &[f64::NAN], EFFORT).is_none());
     }
 }

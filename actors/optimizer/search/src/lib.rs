@@ -9,14 +9,15 @@
 //!
 //! - The baseline is tried twice; the difference is the noise. A few configurations spread over the space follow.
 //! - Each learned metric gets a Gaussian process: Matérn 5/2 with a length scale for each setting, a linear trend, and
-//!   *fitted* noise, by maximum a posteriori; on a logarithmic scale where that fits better (`fit`, `output`).
+//!   *fitted* noise: the maximum a posteriori with a few draws from the posterior beside it, so that a model of few
+//!   trials is not too sure of itself; on a logarithmic scale where that fits better (`fit`, `output`).
 //! - Next is the untried configuration with the largest expected improvement, weighted by the probability that it keeps
 //!   the constraints and that measuring can show it (`acquisition`). What the problem computes from the settings alone,
 //!   such as a price, is computed (`shape`). Failed trials teach where nothing runs (`model`).
 //! - The last trials measure finalists again, the one whose re-measurement decides most (`race`), because under noise
 //!   the best trial so far is the luckiest one.
-//! - The answer needs the asked-for posterior probability of keeping every constraint, at least two measurements where
-//!   constraints are noisy, and a gain over the baseline beyond the noise; otherwise the baseline stays (`answer`).
+//! - The answer needs the asked-for posterior probability of keeping every constraint, at least two measurements
+//!   where there is noise, and a gain over the baseline beyond the noise; otherwise the baseline stays (`answer`).
 //!
 //! ```
 //! use servo_search::{Dimension, Domain, Options, Outcome, Problem, Search, Space, Trial};

@@ -1,7 +1,7 @@
 //! Everything believed after the trials so far: a process for each metric, one for which configurations run, and the
 //! problem's functions seen through them.
 
-use crate::gp::{Belief, Process, Scratch};
+use crate::gp::{Belief, Effort, Process, Scratch};
 use crate::kernel::{Hyper, Kinds};
 use crate::normal;
 use crate::output::{Learned, Limit, seen};
@@ -15,6 +15,8 @@ use crate::{Estimate, Problem};
 const QUICK_DRAWS: usize = 32;
 /// Draws behind a reported estimate.
 const REPORT_DRAWS: usize = 128;
+/// Draws of a process's parameters beside the best ones.
+const ALTERNATIVES: usize = 3;
 /// Measurements after which a configuration should be certain to keep the constraints.
 const CERTIFYING: f64 = 2.0;
 
@@ -95,6 +97,11 @@ impl<'a, P: Problem> Model<'a, P> {
         } else {
             2
         };
+        let effort = Effort {
+            starts,
+            iterations: 25,
+            alternatives: if starts > 1 { ALTERNATIVES } else { 1 },
+        };
         let columns: Vec<Vec<f64>> = (0..problem.outputs())
             .map(|output| rows.iter().map(|row| row[output]).collect())
             .collect();
@@ -113,7 +120,7 @@ impl<'a, P: Problem> Model<'a, P> {
             .enumerate()
             .map(|(output, values)| {
                 let limit = limit(problem, &probes, output, objective, &constraints);
-                Learned::fit(&kinds, &places, values, limit, starts, 25)
+                Learned::fit(&kinds, &places, values, limit, effort)
             })
             .collect::<Option<_>>()?;
         Some(Self {
@@ -440,7 +447,16 @@ fn runs(kinds: &Kinds, record: &Record) -> Option<Process> {
     }
     let successes = labels.len() - failures.min(labels.len());
     if failures >= 3 && successes >= 3 {
-        Process::fit(kinds, places, &labels, 1, 15)
+        Process::fit(
+            kinds,
+            places,
+            &labels,
+            Effort {
+                starts: 1,
+                iterations: 15,
+                alternatives: 0,
+            },
+        )
     } else {
         let length = (0.3 * (kinds.len() as f64).sqrt()).ln();
         let hyper = Hyper {
@@ -449,6 +465,6 @@ fn runs(kinds: &Kinds, record: &Record) -> Option<Process> {
             trend: -12.0,
             noise: -4.0,
         };
-        Process::condition(kinds, &hyper, places, &labels, 0.0)
+        Process::condition(kinds, &hyper, places, &labels)
     }
 }

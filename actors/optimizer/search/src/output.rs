@@ -1,6 +1,6 @@
 //! One learned metric: its scale and its process.
 
-use crate::gp::{Belief, Process};
+use crate::gp::{Belief, Effort, Process};
 use crate::kernel::Kinds;
 
 /// How a metric is shown to the process: mean zero, spread one, after a logarithm where that fits better.
@@ -196,14 +196,12 @@ impl Learned {
         places: &[Vec<f64>],
         values: &[f64],
         limit: Option<Limit>,
-        starts: usize,
-        iterations: usize,
+        effort: Effort,
     ) -> Option<Self> {
         let fit = |logarithmic| {
             let scale = Scale::new(values, logarithmic, limit);
             let shown: Vec<f64> = values.iter().map(|value| scale.show(*value)).collect();
-            Process::fit(kinds, places.to_vec(), &shown, starts, iterations)
-                .map(|process| (scale, process))
+            Process::fit(kinds, places.to_vec(), &shown, effort).map(|process| (scale, process))
         };
         let linear = fit(false);
         let logarithmic = if values.iter().all(|value| *value > 0.0) {

@@ -14,6 +14,12 @@ pub(crate) fn generator(seed: u64, purpose: u64, step: usize) -> ChaCha8Rng {
     ChaCha8Rng::seed_from_u64(mixed)
 }
 
+/// A standard normal number.
+pub(crate) fn gaussian(rng: &mut ChaCha8Rng) -> f64 {
+    let (a, b): (f64, f64) = (rng.random(), rng.random());
+    (-2.0 * (1.0 - a).ln()).sqrt() * (std::f64::consts::TAU * b).cos()
+}
+
 /// `count` places in `[0, 1)^dimensions` such that each dimension is covered evenly and no two places are close.
 pub(crate) fn latin_hypercube(
     count: usize,

@@ -8,10 +8,12 @@ use crate::{
 };
 use std::collections::HashSet;
 
+type Function = fn(&[f64], &[f64]) -> f64;
+
 struct Functions {
     outputs: usize,
-    objective: fn(&[f64], &[f64]) -> f64,
-    constraints: Vec<fn(&[f64], &[f64]) -> f64>,
+    objective: Function,
+    constraints: Vec<Function>,
 }
 
 impl Problem for Functions {
