@@ -35,8 +35,9 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             .adjustments
             .iter()
             .map(|text| {
-                let adjustment = Adjustment::parse(text, components.iter().map(|c| c.name.as_str()))
-                    .map_err(|e| Failure::Usage(e.to_string()))?;
+                let adjustment =
+                    Adjustment::parse(text, components.iter().map(|c| c.name.as_str()))
+                        .map_err(|e| Failure::Usage(e.to_string()))?;
                 check(&adjustment, &components, arguments.force)?;
                 Ok(adjustment)
             })

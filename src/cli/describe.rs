@@ -69,7 +69,9 @@ pub(super) fn settings(description: &Description) -> Vec<String> {
         .iter()
         .flat_map(|component| {
             component.settings.iter().map(move |setting| {
-                let value = setting.value().map_or_else(|| "?".to_owned(), |v| v.to_string());
+                let value = setting
+                    .value()
+                    .map_or_else(|| "?".to_owned(), |v| v.to_string());
                 format!("{}.{}={value}", component.name, setting.name())
             })
         })

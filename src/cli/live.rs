@@ -43,7 +43,12 @@ pub(super) fn failure(error: DispatchError) -> Failure {
                 .map(|e| {
                     let reason = e.error.reason.as_deref();
                     let reason = reason.map(|r| format!(" ({r})")).unwrap_or_default();
-                    format!("{} {}{reason}: {}", e.connector, e.error.status().as_str(), e.error.message)
+                    format!(
+                        "{} {}{reason}: {}",
+                        e.connector,
+                        e.error.status().as_str(),
+                        e.error.message
+                    )
                 })
                 .collect::<Vec<_>>()
                 .join("\n"),
@@ -67,15 +72,8 @@ where
             for config in servos {
                 let spec = daemon::servo_spec(config, None);
                 let name = spec.name.clone();
-                let handle = tree
-                    .assembly()
-                    .add(spec)
-                    .await
-                    .map_err(failed)?;
-                let dispatcher = handle
-                    .started()
-                    .await
-                    .map_err(failed)?;
+                let handle = tree.assembly().add(spec).await.map_err(failed)?;
+                let dispatcher = handle.started().await.map_err(failed)?;
                 let servo = LiveServo {
                     name,
                     dispatcher: dispatcher.clone(),

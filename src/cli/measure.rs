@@ -14,7 +14,12 @@ pub(super) struct Arguments {
     /// Only these metrics
     metrics: Vec<String>,
     /// Only these connectors
-    #[arg(short = 'c', long = "connectors", value_name = "NAME", value_delimiter = ',')]
+    #[arg(
+        short = 'c',
+        long = "connectors",
+        value_name = "NAME",
+        value_delimiter = ','
+    )]
     connectors: Vec<String>,
     /// How long to measure
     #[arg(short, long, default_value = "0")]
@@ -76,7 +81,10 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                     "annotations": wire.annotations,
                 }))
             }
-            Output::Table => print(&table::render(["METRIC", "UNIT", "READINGS"], rows(&measurement))),
+            Output::Table => print(&table::render(
+                ["METRIC", "UNIT", "READINGS"],
+                rows(&measurement),
+            )),
         }
     })
 }

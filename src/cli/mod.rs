@@ -30,15 +30,33 @@ use crate::{
 #[command(name = "servo", version, arg_required_else_help = true)]
 struct Root {
     /// The servos: one YAML document for each
-    #[arg(short = 'c', long, value_name = "FILE", env = "SERVO_CONFIG_FILE", global = true)]
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "FILE",
+        env = "SERVO_CONFIG_FILE",
+        global = true
+    )]
     config_file: Option<PathBuf>,
 
     /// The servo to act on, of several
-    #[arg(short = 'n', long, value_name = "NAME", env = "SERVO_NAME", global = true)]
+    #[arg(
+        short = 'n',
+        long,
+        value_name = "NAME",
+        env = "SERVO_NAME",
+        global = true
+    )]
     name: Option<String>,
 
     /// How much to log: TRACE, DEBUG, INFO, WARNING, ERROR, or directives such as info,servo_protocol=debug
-    #[arg(short = 'l', long, value_name = "LEVEL", env = "SERVO_LOG_LEVEL", global = true)]
+    #[arg(
+        short = 'l',
+        long,
+        value_name = "LEVEL",
+        env = "SERVO_LOG_LEVEL",
+        global = true
+    )]
     log_level: Option<String>,
 
     /// Log lines for people or for programs
@@ -50,7 +68,13 @@ struct Root {
     no_color: bool,
 
     /// How the daemon runs
-    #[arg(long, value_name = "FILE", default_value = "servo.toml", env = "SERVO_DAEMON_FILE", global = true)]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "servo.toml",
+        env = "SERVO_DAEMON_FILE",
+        global = true
+    )]
     daemon_file: PathBuf,
 
     #[command(subcommand)]

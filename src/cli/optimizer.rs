@@ -73,8 +73,7 @@ impl Serve {
             None => Studies::default(),
             Some(file) => {
                 let text = read(file)?;
-                Studies::from_yaml(&text)
-                    .map_err(|e| failed(format!("{}: {e}", file.display())))?
+                Studies::from_yaml(&text).map_err(|e| failed(format!("{}: {e}", file.display())))?
             }
         };
         let token = match &self.token_file {
@@ -154,7 +153,10 @@ impl Trials {
                     study.optimizer.clone(),
                     study.objective.clone().unwrap_or_else(|| "-".to_owned()),
                     format!("{}/{}", study.finished, study.trials),
-                    study.verdict.clone().unwrap_or_else(|| "under way".to_owned()),
+                    study
+                        .verdict
+                        .clone()
+                        .unwrap_or_else(|| "under way".to_owned()),
                 ]
             })
             .collect();
@@ -172,7 +174,10 @@ impl Trials {
             )));
         };
         let Some((study, trials)) = one(store, id).map_err(failed)? else {
-            return Err(Failure::Usage(format!("{} holds no study {id}", self.db.display())));
+            return Err(Failure::Usage(format!(
+                "{} holds no study {id}",
+                self.db.display()
+            )));
         };
         if self.output == Output::Json {
             return print_json(&serde_json::json!({"study": study, "trials": trials}));
@@ -194,7 +199,14 @@ impl Trials {
             })
             .collect();
         print(&table::render(
-            ["TRIAL", "PURPOSE", "STATE", "OBJECTIVE", "SETTINGS", "REMARK"],
+            [
+                "TRIAL",
+                "PURPOSE",
+                "STATE",
+                "OBJECTIVE",
+                "SETTINGS",
+                "REMARK",
+            ],
             rows,
         ))
     }

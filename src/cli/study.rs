@@ -91,16 +91,27 @@ fn trial_line(event: &TrialEvent) -> String {
     let trial = &event.trial;
     let metrics: Vec<String> = TELLING
         .iter()
-        .filter_map(|name| trial.metrics.get(*name).map(|v| format!("{name}={}", short(*v))))
+        .filter_map(|name| {
+            trial
+                .metrics
+                .get(*name)
+                .map(|v| format!("{name}={}", short(*v)))
+        })
         .chain(
             trial
                 .metrics
                 .iter()
-                .filter(|(name, _)| !name.starts_with("latency") && !TELLING.contains(&name.as_str()))
+                .filter(|(name, _)| {
+                    !name.starts_with("latency") && !TELLING.contains(&name.as_str())
+                })
                 .map(|(name, value)| format!("{name}={}", short(*value))),
         )
         .collect();
-    let why = trial.message.as_deref().map(|m| format!(" | {m}")).unwrap_or_default();
+    let why = trial
+        .message
+        .as_deref()
+        .map(|m| format!(" | {m}"))
+        .unwrap_or_default();
     format!(
         "{:>5}  {:<8}  {:<10}  {:>9}  {} | {}{why}",
         format!("{}/{}", event.finished, event.budget),
@@ -158,7 +169,9 @@ pub(super) fn results(result: &StudyResult) -> String {
         "{}: {} trials in {} ({} ok, {} broke a constraint, {} failed, {} invalid)\n",
         result.optimizer,
         counts.completed + counts.infeasible + counts.failed + counts.invalid,
-        servo_messages::Duration::from(Duration::from_secs(result.duration_seconds.max(0.0) as u64)),
+        servo_messages::Duration::from(
+            Duration::from_secs(result.duration_seconds.max(0.0) as u64)
+        ),
         counts.completed,
         counts.infeasible,
         counts.failed,

@@ -20,7 +20,10 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         )));
     }
     if !arguments.quiet {
-        print(&format!("√ Valid configuration in {}", assembly.file.display()))?;
+        print(&format!(
+            "√ Valid configuration in {}",
+            assembly.file.display()
+        ))?;
     }
     Ok(())
 }

@@ -119,7 +119,10 @@ pub fn load(
                 problems.push(Problem::new(
                     number,
                     &["name"],
-                    format!("another document is named \"{}\" too: give each servo its own `name`", servo.name),
+                    format!(
+                        "another document is named \"{}\" too: give each servo its own `name`",
+                        servo.name
+                    ),
                 ));
             }
             servos.push(servo);
@@ -257,18 +260,15 @@ impl DocumentReader<'_> {
         Problem::new(self.number, path, message)
     }
 
-    fn text(
-        &self,
-        document: &Mapping,
-        key: &str,
-        problems: &mut Vec<Problem>,
-    ) -> Option<String> {
+    fn text(&self, document: &Mapping, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
         match document.get(key) {
             None | Some(Value::Null) => None,
             Some(Value::String(text)) => Some(text.clone()),
             Some(Value::Number(number)) => Some(number.to_string()),
             Some(other) => {
-                problems.push(self.problem(&[key], format!("expected text, but found {}", kind(other))));
+                problems.push(
+                    self.problem(&[key], format!("expected text, but found {}", kind(other))),
+                );
                 None
             }
         }
@@ -294,7 +294,8 @@ impl DocumentReader<'_> {
             Some(Value::Sequence(list)) => {
                 for item in list {
                     let Some(identifier) = item.as_str() else {
-                        problems.push(self.problem(&["connectors"], "expected names of connectors"));
+                        problems
+                            .push(self.problem(&["connectors"], "expected names of connectors"));
                         continue;
                     };
                     if let Some(found) = self.find(identifier, problems) {
@@ -325,7 +326,10 @@ impl DocumentReader<'_> {
             }
             Some(other) => problems.push(self.problem(
                 &["connectors"],
-                format!("expected a list or a mapping of connectors, but found {}", kind(other)),
+                format!(
+                    "expected a list or a mapping of connectors, but found {}",
+                    kind(other)
+                ),
             )),
         }
         routes
@@ -341,7 +345,11 @@ impl DocumentReader<'_> {
     fn find(&self, identifier: &str, problems: &mut Vec<Problem>) -> Option<&ConnectorType> {
         let found = self.registry.find(identifier);
         if found.is_none() {
-            let known = self.registry.types().iter().map(|t| t.metadata().default_name);
+            let known = self
+                .registry
+                .types()
+                .iter()
+                .map(|t| t.metadata().default_name);
             problems.push(
                 self.problem(
                     &["connectors"],
@@ -393,7 +401,10 @@ impl DocumentReader<'_> {
             let Some(stanza) = document.get(name).filter(|v| !v.is_null()) else {
                 problems.push(self.problem(
                     &[name],
-                    format!("field required: the connector {} is active but has no stanza", kind.metadata().default_name),
+                    format!(
+                        "field required: the connector {} is active but has no stanza",
+                        kind.metadata().default_name
+                    ),
                 ));
                 continue;
             };
@@ -404,7 +415,11 @@ impl DocumentReader<'_> {
                 ),
                 Ok(connector) => {
                     for problem in connector.problems() {
-                        let list = if problem.warning { &mut *warnings } else { &mut *problems };
+                        let list = if problem.warning {
+                            &mut *warnings
+                        } else {
+                            &mut *problems
+                        };
                         list.push(self.problem(&[name], problem.message).below(&problem.path));
                     }
                     connectors.push((Arc::from(name.as_str()), connector));
@@ -435,7 +450,12 @@ impl DocumentReader<'_> {
                 let candidates = TOP_LEVEL
                     .into_iter()
                     .chain(routes.iter().map(|(name, _)| name.as_str()))
-                    .chain(self.registry.types().iter().map(|t| t.metadata().default_name));
+                    .chain(
+                        self.registry
+                            .types()
+                            .iter()
+                            .map(|t| t.metadata().default_name),
+                    );
                 problems.push(
                     self.problem(&[key], "extra fields not permitted")
                         .suggest(key, candidates),

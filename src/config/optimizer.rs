@@ -133,8 +133,12 @@ impl OptimizerConfig {
                 .map(|config| Self::Embedded(Box::new(config)))
                 .map_err(|e| {
                     let path = e.path().to_string();
-                    Problem::new(document, &["optimizer", "embedded"], e.into_inner().to_string())
-                        .below(path.trim_start_matches('.'))
+                    Problem::new(
+                        document,
+                        &["optimizer", "embedded"],
+                        e.into_inner().to_string(),
+                    )
+                    .below(path.trim_start_matches('.'))
                 }),
             None => OpsaniConfig::read(stanza, document, environment).map(Self::Opsani),
         };
@@ -157,11 +161,7 @@ impl OptimizerConfig {
 }
 
 impl OpsaniConfig {
-    fn read(
-        stanza: Mapping,
-        document: usize,
-        environment: Lookup<'_>,
-    ) -> Result<Self, Problem> {
+    fn read(stanza: Mapping, document: usize, environment: Lookup<'_>) -> Result<Self, Problem> {
         let stanza: OpsaniStanza = serde_path_to_error::deserialize(Value::Mapping(stanza))
             .map_err(|e| {
                 let path = e.path().to_string();
@@ -169,7 +169,11 @@ impl OpsaniConfig {
                     .below(path.trim_start_matches('.'))
             })?;
         let missing = |key: &str, how: &str| {
-            Problem::new(document, &["optimizer", key], format!("field required: {how}"))
+            Problem::new(
+                document,
+                &["optimizer", key],
+                format!("field required: {how}"),
+            )
         };
         let id = stanza
             .id
@@ -187,7 +191,10 @@ impl OpsaniConfig {
                 environment("OPSANI_TOKEN_FILE").map(|f| TokenSource::File(PathBuf::from(f)))
             })
             .ok_or_else(|| {
-                missing("token", "set `token_file`, OPSANI_TOKEN or OPSANI_TOKEN_FILE")
+                missing(
+                    "token",
+                    "set `token_file`, OPSANI_TOKEN or OPSANI_TOKEN_FILE",
+                )
             })?;
         let config = Self {
             id,

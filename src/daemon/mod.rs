@@ -7,7 +7,7 @@ mod signals;
 mod tree;
 
 pub use logging::InitError;
-pub use optimizers::{Optimizers, OptimizerError};
+pub use optimizers::{OptimizerError, Optimizers};
 pub use run::{RunError, Study, run};
 pub use signals::{Signal, Signals};
 pub use tree::{StartError, Tree, block_on, servo_spec};

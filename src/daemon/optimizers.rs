@@ -96,7 +96,11 @@ impl Optimizers {
                     Some(http) => http.clone(),
                     None => self.http.insert(Transport::default().client()?).clone(),
                 };
-                Ok(Arc::new(HttpOptimizer::new(http, config.endpoint()?, AGENT)))
+                Ok(Arc::new(HttpOptimizer::new(
+                    http,
+                    config.endpoint()?,
+                    AGENT,
+                )))
             }
         }
     }

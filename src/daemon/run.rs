@@ -81,11 +81,16 @@ pub async fn run(
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
     let mut optimizers = Optimizers::start(&servos).await?;
-    let studies: Vec<_> = servos.iter().filter_map(|s| optimizers.embedded(s)).collect();
+    let studies: Vec<_> = servos
+        .iter()
+        .filter_map(|s| optimizers.embedded(s))
+        .collect();
     // A run is finite when each servo has a study that ends.
     let finite = studies.len() == servos.len() && studies.iter().all(|(_, _, keep)| !keep);
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = arbiters.map_or(processors, NonZeroUsize::get).min(servos.len());
+    let threads = arbiters
+        .map_or(processors, NonZeroUsize::get)
+        .min(servos.len());
     let tree = Tree::start(threads).await?;
     let mut handles = Vec::new();
     for servo in servos {
@@ -140,12 +145,15 @@ async fn finished(
     let mut trials = futures_util::stream::select_all(
         studies
             .iter()
-            .fold(Vec::<&EmbeddedOptimizer>::new(), |mut all, (optimizer, _, _)| {
-                if all.iter().all(|o| o.database() != optimizer.database()) {
-                    all.push(optimizer);
-                }
-                all
-            })
+            .fold(
+                Vec::<&EmbeddedOptimizer>::new(),
+                |mut all, (optimizer, _, _)| {
+                    if all.iter().all(|o| o.database() != optimizer.database()) {
+                        all.push(optimizer);
+                    }
+                    all
+                },
+            )
             .into_iter()
             .map(|optimizer| {
                 Box::pin(futures_util::stream::unfold(
@@ -155,7 +163,10 @@ async fn finished(
                             match receiver.recv().await {
                                 Ok(event) => return Some((event, receiver)),
                                 Err(RecvError::Lagged(missed)) => {
-                                    tracing::warn!(missed, "trials ended faster than they could be told");
+                                    tracing::warn!(
+                                        missed,
+                                        "trials ended faster than they could be told"
+                                    );
                                 }
                                 Err(RecvError::Closed) => return None,
                             }

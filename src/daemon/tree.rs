@@ -44,9 +44,15 @@ impl Tree {
         let (spec, assembly) = Assembly::spec(Some(arbiters));
         let root = Root::start("servo", |_| Ok(()));
         let reference = root.reference();
-        reference.wait_until_up(START).await.map_err(SuperviseError::from)?;
+        reference
+            .wait_until_up(START)
+            .await
+            .map_err(SuperviseError::from)?;
         let assembly_ref = reference.start_child(spec, START).await?;
-        assembly_ref.wait_until_up(START).await.map_err(SuperviseError::from)?;
+        assembly_ref
+            .wait_until_up(START)
+            .await
+            .map_err(SuperviseError::from)?;
         Ok(Self { root, assembly })
     }
 
@@ -93,7 +99,10 @@ pub fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
 /// What makes a servo of its configuration.
 pub fn servo_spec(config: ServoConfig, optimizer: Option<Arc<dyn OptimizerClient>>) -> ServoSpec {
     let mut telemetry = BTreeMap::from([
-        ("servo.version".to_owned(), env!("CARGO_PKG_VERSION").to_owned()),
+        (
+            "servo.version".to_owned(),
+            env!("CARGO_PKG_VERSION").to_owned(),
+        ),
         (
             "servo.platform".to_owned(),
             format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),

@@ -1,10 +1,13 @@
 //! The log, on stderr.
 
+mod json;
+
 use std::io::IsTerminal;
 
 use thiserror::Error;
 use tracing_subscriber::{
-    EnvFilter, Layer, layer::SubscriberExt, registry::Registry, util::SubscriberInitExt,
+    EnvFilter, Layer, fmt::format::JsonFields, layer::SubscriberExt, registry::Registry,
+    util::SubscriberInitExt,
 };
 
 use crate::config::LogFormat;
@@ -13,7 +16,9 @@ use crate::config::LogFormat;
 #[derive(Debug, Error)]
 pub enum InitError {
     /// The level is none.
-    #[error("invalid log level '{level}': expected TRACE, DEBUG, INFO, WARNING, ERROR, or directives such as info,servo_protocol=debug")]
+    #[error(
+        "invalid log level '{level}': expected TRACE, DEBUG, INFO, WARNING, ERROR, or directives such as info,servo_protocol=debug"
+    )]
     LogLevel {
         /// What was given.
         level: String,
@@ -72,10 +77,8 @@ pub fn init(level: &str, format: Option<LogFormat>, colour: bool) -> Result<(), 
         ),
         LogFormat::Json => Box::new(
             tracing_subscriber::fmt::layer()
-                .json()
-                .flatten_event(true)
-                .with_current_span(true)
-                .with_span_list(false)
+                .fmt_fields(JsonFields::new())
+                .event_format(json::JsonLines)
                 .with_writer(|| Line),
         ),
     };
@@ -113,7 +116,13 @@ mod tests {
 
     #[test]
     fn levels_in_any_case_and_directives() {
-        for good in ["info", "WARNING", "Success", "critical", "info,servo_protocol=debug"] {
+        for good in [
+            "info",
+            "WARNING",
+            "Success",
+            "critical",
+            "info,servo_protocol=debug",
+        ] {
             assert!(filter(good).is_ok(), "{good}");
         }
         for bad in ["loud", "", "info,servo=loud"] {
