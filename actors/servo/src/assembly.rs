@@ -1,7 +1,8 @@
 //! All servos of the process.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, btree_map::Entry},
+    fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,7 +19,15 @@ use crate::servo::{ServoHandle, ServoSpec};
 pub struct Assembly {
     supervisor: ChildRef<Supervisor>,
     arbiters: Option<Arbiters>,
-    servos: Arc<Mutex<BTreeMap<Arc<str>, ServoHandle>>>,
+    servos: Servos,
+}
+
+type Servos = Arc<Mutex<BTreeMap<Arc<str>, Member>>>;
+
+/// A servo of the assembly.
+struct Member {
+    spec: ServoSpec,
+    handle: ServoHandle,
 }
 
 /// Why a servo could not be added or removed.
@@ -47,14 +56,20 @@ impl Assembly {
     /// How to run an assembly without servos, and how to reach it. Servos are spread over
     /// `arbiters`; without any they live on the assembly's own.
     pub fn spec(arbiters: Option<Arbiters>) -> (ChildSpec<Supervisor>, Self) {
-        let spec = Supervisor::spec("assembly", |children| {
+        let servos = Servos::default();
+        let (known, spread) = (servos.clone(), arbiters.clone());
+        // Should the assembly's own supervisor ever fail, the new one takes up the same servos.
+        let spec = Supervisor::spec("assembly", move |children| {
             children.stop_order(StopOrder::Together);
+            for servo in lock(&known).values() {
+                children.start(servo.child(spread.as_ref()));
+            }
             Ok(())
         });
         let assembly = Self {
             supervisor: spec.reference(),
             arbiters,
-            servos: Arc::default(),
+            servos,
         };
         (spec, assembly)
     }
@@ -64,23 +79,26 @@ impl Assembly {
     /// # Errors
     /// When the name is taken.
     pub async fn add(&self, spec: ServoSpec) -> Result<ServoHandle, AssemblyError> {
-        let (child, handle) = spec.into_child();
-        let name = handle.name().clone();
-        {
-            let mut servos = self.lock();
-            if servos.contains_key(&name) {
-                return Err(AssemblyError::Duplicate(name));
-            }
-            servos.insert(name.clone(), handle.clone());
-        }
-        let child = match &self.arbiters {
-            Some(arbiters) => child.placement(Placement::LeastLoaded(arbiters.clone())),
-            None => child,
+        let name = spec.name.clone();
+        let servo = Member {
+            handle: ServoHandle::new(name.clone()),
+            spec,
         };
-        match self.supervisor.start_child(child, Self::PATIENCE).await {
+        let handle = servo.handle.clone();
+        let child = servo.child(self.arbiters.as_ref());
+        match lock(&self.servos).entry(name.clone()) {
+            Entry::Occupied(_) => return Err(AssemblyError::Duplicate(name)),
+            Entry::Vacant(entry) => entry.insert(servo),
+        };
+        // It may be in its own first start.
+        let started = async {
+            self.supervisor.wait_until_up(Self::PATIENCE).await?;
+            self.supervisor.start_child(child, Self::PATIENCE).await
+        };
+        match started.await {
             Ok(_) => Ok(handle),
             Err(cause) => {
-                self.lock().remove(&name);
+                lock(&self.servos).remove(&name);
                 Err(AssemblyError::Supervisor { name, cause })
             }
         }
@@ -92,8 +110,7 @@ impl Assembly {
     /// # Errors
     /// When there is no such servo.
     pub async fn remove(&self, name: &str, reason: &str) -> Result<(), AssemblyError> {
-        let handle = self
-            .lock()
+        let Member { handle, .. } = lock(&self.servos)
             .remove(name)
             .ok_or_else(|| AssemblyError::Unknown(name.to_owned()))?;
         handle.set_goodbye_reason(reason);
@@ -109,22 +126,45 @@ impl Assembly {
 
     /// All servos, by name.
     pub fn servos(&self) -> Vec<ServoHandle> {
-        self.lock().values().cloned().collect()
+        lock(&self.servos)
+            .values()
+            .map(|servo| servo.handle.clone())
+            .collect()
     }
 
     /// The servo of that name.
     pub fn servo(&self, name: &str) -> Option<ServoHandle> {
-        self.lock().get(name).cloned()
+        lock(&self.servos)
+            .get(name)
+            .map(|servo| servo.handle.clone())
     }
 
     /// What every servo's GOODBYE will tell as its reason.
     pub fn set_goodbye_reason(&self, reason: &str) {
-        for servo in self.lock().values() {
-            servo.set_goodbye_reason(reason);
+        for servo in lock(&self.servos).values() {
+            servo.handle.set_goodbye_reason(reason);
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, ServoHandle>> {
-        self.servos.lock().unwrap_or_else(PoisonError::into_inner)
+impl Member {
+    fn child(&self, arbiters: Option<&Arbiters>) -> ChildSpec<Supervisor> {
+        let child = self.spec.clone().child(&self.handle);
+        match arbiters {
+            Some(arbiters) => child.placement(Placement::LeastLoaded(arbiters.clone())),
+            None => child,
+        }
     }
+}
+
+impl fmt::Debug for Assembly {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Assembly")
+            .field("servos", &lock(&self.servos).len())
+            .finish_non_exhaustive()
+    }
+}
+
+fn lock(servos: &Servos) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, Member>> {
+    servos.lock().unwrap_or_else(PoisonError::into_inner)
 }

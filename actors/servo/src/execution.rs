@@ -6,11 +6,10 @@ use std::{future::Future, time::Duration};
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use jiff::Timestamp;
 use servo_dispatch::{
-    Adjust, Describe, DispatchError, DispatchOptions, DispatchOutcome, DispatcherRef, Measure, Veto,
+    Adjust, Describe, DispatchError, DispatchOptions, DispatchOutcome, DispatcherRef, HandlerError,
+    Measure, Veto,
 };
-use servo_messages::{
-    Adjustment, Control, Description, ErrorKind, EventError, Measurement, english_series,
-};
+use servo_messages::{Adjustment, Control, Description, EventError, Measurement, english_series};
 use servo_protocol::{
     CommandKind, CommandUid, Completion, Event as Say, Explanation, Operation, OptimizerClient,
     OptimizerStatus, Outage, Outcome, Payload, PostError, PostFailure, Progress, Report, Request,
@@ -154,12 +153,7 @@ impl Execution<'_> {
                 }
                 () = progress.changed(), if !waiting => {
                     waiting = true;
-                    let percent = progress.snapshot().percent;
-                    self.status.send_modify(|s| {
-                        if let Some(command) = &mut s.command {
-                            command.percent = percent;
-                        }
-                    });
+                    self.note(progress);
                     // The first report goes out at once.
                     if in_flight.is_none() && sent_at.elapsed() >= self.policy.progress_spacing {
                         waiting = false;
@@ -176,7 +170,17 @@ impl Execution<'_> {
         }
     }
 
+    fn note(&self, progress: &CommandProgress) {
+        let percent = progress.snapshot().percent;
+        self.status.send_modify(|s| {
+            if let Some(command) = &mut s.command {
+                command.percent = percent;
+            }
+        });
+    }
+
     fn post(&self, progress: &CommandProgress) -> LocalBoxFuture<'_, Answer> {
+        self.note(progress);
         let now = progress.snapshot();
         let request = Request {
             event: Say::Report(
@@ -334,7 +338,7 @@ impl Execution<'_> {
             }
         }
         let options = DispatchOptions {
-            timeout: control.total().as_std() + self.policy.measure_slack,
+            timeout: (control.total().as_std()).saturating_add(self.policy.measure_slack),
             ..options
         };
         let event = Measure {
@@ -382,8 +386,10 @@ impl Execution<'_> {
             english_series(adjustments.iter().map(ToString::to_string))
         );
         let options = DispatchOptions {
-            timeout: self.policy.adjust_timeout
-                + control.settlement.map(|s| s.as_std()).unwrap_or_default(),
+            timeout: self
+                .policy
+                .adjust_timeout
+                .saturating_add(control.settlement.map(|s| s.as_std()).unwrap_or_default()),
             ..options
         };
         let event = Adjust {
@@ -445,15 +451,7 @@ fn settle<T>(
         Err(DispatchError::Handlers(errors)) => {
             let errors: Vec<EventError> = errors
                 .into_iter()
-                .map(|e| {
-                    let error = e.into_reported();
-                    match error.kind {
-                        ErrorKind::Failed | ErrorKind::Unclassified if error.reason.is_none() => {
-                            error.with_reason("unknown")
-                        }
-                        _ => error,
-                    }
-                })
+                .map(HandlerError::into_reported)
                 .collect();
             Err(Outcome::from_errors(&errors))
         }

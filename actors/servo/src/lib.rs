@@ -19,6 +19,6 @@ mod status;
 
 pub use assembly::{Assembly, AssemblyError};
 pub use policy::ServoPolicy;
-pub use servo::{ServoHandle, ServoSpec};
+pub use servo::{NotStarted, ServoHandle, ServoSpec};
 pub use session::SessionError;
 pub use status::{CommandStatus, LastCommand, Phase, ServoStatus};

@@ -3,14 +3,15 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use servo_dispatch::{ProgressSink, ProgressUpdate};
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-/// Folds the reports of all connectors into the least of them, never going back. Only the newest
-/// value is kept: progress is worthless when old.
+/// Folds the reports of all connectors that are at work into the least of them, never going back.
+/// One that is done counts no more, for or against: it may have been done in no time, beside
+/// others that take an hour. Only the newest value is kept: progress is worthless when old.
 #[derive(Clone)]
 pub(crate) struct CommandProgress(Arc<Shared>);
 
@@ -75,7 +76,11 @@ impl CommandProgress {
 
 impl State {
     fn update(&mut self, update: ProgressUpdate) {
-        self.by_connector.insert(update.connector, update.percent);
+        if update.percent < 100.0 {
+            self.by_connector.insert(update.connector, update.percent);
+        } else {
+            self.by_connector.remove(&update.connector);
+        }
         let least = self
             .by_connector
             .values()
@@ -117,7 +122,18 @@ mod tests {
         assert_eq!(after(update("b", 50.0)), 50.0);
         assert_eq!(after(update("a", 0.0)), 50.0);
         assert_eq!(after(update("a", 100.0)), 50.0);
-        assert_eq!(after(update("b", 100.0)), 99.99);
+        assert_eq!(after(update("b", 99.0)), 99.0);
+        assert_eq!(after(update("b", 100.0)), 99.0);
         assert_eq!(progress.snapshot().message.as_deref(), Some("b 100"));
+    }
+
+    #[test]
+    fn one_that_is_done_at_once_says_nothing_about_the_others() {
+        let progress = CommandProgress::new();
+        let sink = progress.sink();
+        sink(update("quick", 100.0));
+        assert_eq!(progress.snapshot().percent, 0.0);
+        sink(update("slow", 1.0));
+        assert_eq!(progress.snapshot().percent, 1.0);
     }
 }

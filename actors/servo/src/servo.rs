@@ -4,17 +4,19 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use servo_dispatch::{
-    Adjust, Bus, Components, ConfiguredConnector, Describe, Dispatcher, DispatcherRef, Measure,
-    Metrics, Mount,
+    Adjust, Attach, Bus, Components, ConfiguredConnector, Describe, Detach, Dispatcher,
+    DispatcherRef, Measure, Metrics, Mount, Promote, Shutdown, Startup,
 };
 use servo_protocol::{Backoff, OptimizerClient, Outage};
 use servo_supervision::{
-    BoxError, ChildContext, ChildSpec, Exhausted, Restart, Supervised, Supervisor,
+    BoxError, ChildContext, ChildSpec, Children, Exhausted, Restart, Supervised, Supervisor,
 };
+use thiserror::Error;
 use tokio::sync::watch;
 
 use crate::{policy::ServoPolicy, session::Session, status::ServoStatus};
@@ -42,15 +44,20 @@ pub struct ServoSpec {
 #[derive(Clone)]
 pub struct ServoHandle {
     name: Arc<str>,
-    status: watch::Receiver<ServoStatus>,
     shared: Arc<Shared>,
 }
 
 struct Shared {
+    status: watch::Sender<ServoStatus>,
     /// Of the present incarnation; none before the first start.
-    dispatcher: Mutex<Option<DispatcherRef>>,
+    dispatcher: watch::Sender<Option<DispatcherRef>>,
     goodbye_reason: Mutex<Option<String>>,
 }
+
+/// A servo did not come up.
+#[derive(Clone, Debug, Error)]
+#[error("servo {0} did not start in time; the log says why")]
+pub struct NotStarted(Arc<str>);
 
 /// The optimizer loop: an actor whose one piece of work is the [`Session`].
 struct OptimizerLoop {
@@ -61,47 +68,36 @@ struct OptimizerLoop {
 // === impl ServoSpec ===
 
 impl ServoSpec {
-    /// How to run the servo, and how to reach it.
+    /// How to run the servo that `handle` reaches.
     ///
     /// Its children start in the order dispatcher, connectors, optimizer loop, and stop in reverse:
     /// the loop first, which has the connectors undo what they must and says GOODBYE.
-    pub fn into_child(self) -> (ChildSpec<Supervisor>, ServoHandle) {
-        let (status, watcher) = watch::channel(ServoStatus::default());
-        let shared = Arc::new(Shared {
-            dispatcher: Mutex::new(None),
-            goodbye_reason: Mutex::new(None),
-        });
-        let handle = ServoHandle {
-            name: self.name.clone(),
-            status: watcher,
-            shared: shared.clone(),
-        };
-        let name = self.name.clone();
-        let policy = self.policy.clone();
-        let spec = Supervisor::spec(name, move |children| {
-            self.populate(children, &status, &shared)
+    pub fn child(self, handle: &ServoHandle) -> ChildSpec<Supervisor> {
+        let shared = handle.shared.clone();
+        let policy = self.policy.connectors.clone();
+        Supervisor::spec(self.name.clone(), move |children| {
+            self.populate(children, &shared)
         })
         .restart(Restart::Permanent)
-        .backoff(policy.connectors.backoff.clone())
-        .intensity(policy.connectors.intensity.clone())
+        .backoff(policy.backoff)
+        .intensity(policy.intensity)
         .exhausted(Exhausted::Park {
-            retry_every: policy.connectors.retry_every,
-        });
-        (spec, handle)
+            retry_every: policy.retry_every,
+        })
     }
 
-    fn populate(
-        &self,
-        children: &mut servo_supervision::Children,
-        status: &watch::Sender<ServoStatus>,
-        shared: &Arc<Shared>,
-    ) -> Result<(), BoxError> {
+    fn populate(&self, children: &mut Children, shared: &Arc<Shared>) -> Result<(), BoxError> {
         let bus = Bus::default();
         bus.bridge::<Describe>();
         bus.bridge::<Measure>();
         bus.bridge::<Adjust>();
         bus.bridge::<Metrics>();
         bus.bridge::<Components>();
+        bus.bridge::<Promote>();
+        bus.bridge::<Attach>();
+        bus.bridge::<Startup>();
+        bus.bridge::<Shutdown>();
+        bus.bridge::<Detach>();
         let (dispatcher_spec, dispatcher) = Dispatcher::spec(self.name.clone(), bus);
         children.start(dispatcher_spec);
         for (name, connector) in &self.connectors {
@@ -113,13 +109,10 @@ impl ServoSpec {
                 children,
             })?;
         }
-        *shared
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(dispatcher.clone());
         if let Some(client) = &self.optimizer {
-            children.start(self.optimizer_loop(client.clone(), dispatcher, status, shared));
+            children.start(self.optimizer_loop(client.clone(), dispatcher.clone(), shared));
         }
+        shared.dispatcher.send_replace(Some(dispatcher));
         Ok(())
     }
 
@@ -127,20 +120,18 @@ impl ServoSpec {
         &self,
         client: Arc<dyn OptimizerClient>,
         dispatcher: DispatcherRef,
-        status: &watch::Sender<ServoStatus>,
         shared: &Arc<Shared>,
     ) -> ChildSpec<OptimizerLoop> {
         let spec = self.clone();
-        let status = status.clone();
         let shared = shared.clone();
         let policy = &self.policy;
         let budget = policy.stop_command
             + policy.finish_report
             + policy.stop_connectors
             + policy.goodbye.max_time.unwrap_or_default()
-            + std::time::Duration::from_secs(1);
+            + Duration::from_secs(1);
         ChildSpec::new("optimizer", move |child| {
-            let shared = shared.clone();
+            let reason = shared.clone();
             Ok(OptimizerLoop {
                 session: Some(Session {
                     servo: spec.name.clone(),
@@ -150,13 +141,14 @@ impl ServoSpec {
                     client: client.clone(),
                     dispatcher: dispatcher.clone(),
                     policy: spec.policy.clone(),
-                    status: status.clone(),
+                    status: shared.status.clone(),
                     child: child.clone(),
                     outage: Outage::default(),
-                    pause: Backoff::standard(),
+                    pause: Backoff::new(Duration::from_secs(1), Duration::from_secs(300)),
                     known_metrics: None,
+                    last_was_invalid: false,
                     goodbye_reason: Arc::new(move || {
-                        shared
+                        reason
                             .goodbye_reason
                             .lock()
                             .unwrap_or_else(PoisonError::into_inner)
@@ -190,23 +182,48 @@ impl fmt::Debug for ServoSpec {
 // === impl ServoHandle ===
 
 impl ServoHandle {
+    /// How long a servo has for coming up.
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    /// A handle for the servo named `name`, to be started with it.
+    pub fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            shared: Arc::new(Shared {
+                status: watch::Sender::default(),
+                dispatcher: watch::Sender::default(),
+                goodbye_reason: Mutex::default(),
+            }),
+        }
+    }
+
     /// Its name.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
     /// What it is doing now, and whenever that changes.
-    pub fn status(&self) -> &watch::Receiver<ServoStatus> {
-        &self.status
+    pub fn status(&self) -> watch::Receiver<ServoStatus> {
+        self.shared.status.subscribe()
     }
 
     /// Its dispatcher; none before its first start.
     pub fn dispatcher(&self) -> Option<DispatcherRef> {
-        self.shared
-            .dispatcher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
+        self.shared.dispatcher.borrow().clone()
+    }
+
+    /// Waits until it has started for the first time.
+    ///
+    /// # Errors
+    /// When that takes too long; the tree knows why.
+    pub async fn started(&self) -> Result<DispatcherRef, NotStarted> {
+        let mut dispatcher = self.shared.dispatcher.subscribe();
+        let up = dispatcher.wait_for(Option::is_some);
+        match tokio::time::timeout(Self::PATIENCE, up).await {
+            Ok(Ok(found)) => found.clone(),
+            _ => None,
+        }
+        .ok_or_else(|| NotStarted(self.name.clone()))
     }
 
     /// What GOODBYE will tell as its reason; `shutdown` when nobody says.

@@ -1,11 +1,7 @@
 //! The conversation with the optimizer, from HELLO to GOODBYE, as a state machine
 //! (`spec/optimizer-protocol.md` §10).
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use servo_dispatch::{
     Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Event, Shutdown,
@@ -18,7 +14,7 @@ use servo_protocol::{
 };
 use servo_supervision::ChildContext;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,8 +25,13 @@ use crate::{
 
 /// How long a servo that another deployment has replaced keeps quiet (§13).
 const DEPROVISIONED: Duration = Duration::from_secs(3600);
-/// The longest pause after an answer that is no command (§11).
+/// The shortest pause after an answer that is no usable command (§12).
+const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
+/// The longest (§11).
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+/// A SLEEP of no time at all still lasts this long, or an optimizer that says nothing else would
+/// be asked without end.
+const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// One servo's conversation with its optimizer.
 pub(crate) struct Session {
@@ -44,10 +45,12 @@ pub(crate) struct Session {
     pub(crate) status: watch::Sender<ServoStatus>,
     pub(crate) child: ChildContext,
     pub(crate) outage: Outage,
-    /// After an answer that is no command; reset by a command.
+    /// After an answer that is no usable command; reset by one that is.
     pub(crate) pause: Backoff,
     /// Names of the metrics that were described last, to warn about others.
     pub(crate) known_metrics: Option<Vec<String>>,
+    /// The last answer was a command that cannot be carried out as it stands.
+    pub(crate) last_was_invalid: bool,
     pub(crate) goodbye_reason: Arc<dyn Fn() -> String + Send + Sync>,
 }
 
@@ -117,6 +120,11 @@ impl Session {
             Err(_) => "error".to_owned(),
         };
         self.close(reached, reason).await;
+        // Told once everything is undone, so that whoever waits for it may end the program.
+        if let Err(error) = &end {
+            self.status
+                .send_modify(|s| s.start_failure = Some(error.to_string()));
+        }
         end
     }
 
@@ -238,6 +246,8 @@ impl Session {
 
     async fn poll(&mut self, stopping: &CancellationToken) -> Step {
         self.enter(Phase::Polling);
+        self.status
+            .send_if_modified(|s| s.start_failure.take().is_some());
         tracing::debug!(servo = %self.servo, "getting next command");
         let answer = post_with_retry(
             &*self.client,
@@ -251,7 +261,12 @@ impl Session {
             Ok(Response::Command(command)) => command,
             Ok(Response::Unusable(CommandError::Invalid(invalid))) => {
                 tracing::error!(servo = %self.servo, operation = %invalid.operation, "{invalid}");
-                self.pause.reset();
+                // The first is told at once. One that comes back unchanged does so without end.
+                if std::mem::replace(&mut self.last_was_invalid, true)
+                    && let stop @ Step::Stop = self.pause_for(Duration::ZERO, stopping).await
+                {
+                    return stop;
+                }
                 let operation = invalid.operation;
                 return Step::To(State::Reporting(
                     Box::new(Completion::of_invalid(&invalid)),
@@ -259,21 +274,29 @@ impl Session {
                 ));
             }
             Ok(Response::Unusable(error)) => {
-                return self.wait(&format!("{error}"));
+                tracing::error!(servo = %self.servo, "{error}");
+                return self.wait(Duration::ZERO);
             }
             Ok(Response::Status(reply)) => {
-                return self.wait(&format!(
+                tracing::warn!(
+                    servo = %self.servo,
                     "expected a command but the optimizer said {reply}"
-                ));
+                );
+                return self.wait(Duration::ZERO);
             }
             Err(PostFailure::Cancelled) => return Step::Stop,
             Err(PostFailure::GaveUp {
                 error: PostError::ServoReplaced { .. },
                 ..
             }) => return self.replaced(),
-            Err(failure) => return self.wait(&failure.to_string()),
+            Err(PostFailure::GaveUp { error, tries, .. }) => {
+                // What repeats is told by the outage, once a minute.
+                tracing::debug!(servo = %self.servo, tries, "no command: {error}");
+                return self.wait(error.retry_after().unwrap_or_default());
+            }
         };
         self.pause.reset();
+        self.last_was_invalid = false;
         match command.kind {
             CommandKind::Sleep(sleep) => Step::To(State::Sleeping(sleep)),
             _ => Step::To(State::Executing(command)),
@@ -423,7 +446,8 @@ impl Session {
         self.status
             .send_modify(|s| s.slept_for = Some(reason.clone()));
         self.enter(Phase::Sleeping { duration, reason });
-        self.rest(duration, State::Polling, stopping).await
+        self.rest(duration.max(SHORTEST_SLEEP), State::Polling, stopping)
+            .await
     }
 
     async fn rest(&self, duration: Duration, then: State, stopping: &CancellationToken) -> Step {
@@ -436,14 +460,22 @@ impl Session {
         }
     }
 
-    fn wait(&mut self, why: &str) -> Step {
-        let duration = self
-            .pause
+    /// Keeps off the optimizer for a while, `at_least` that long.
+    fn wait(&mut self, at_least: Duration) -> Step {
+        Step::To(State::Waiting(self.next_pause(at_least)))
+    }
+
+    fn next_pause(&mut self, at_least: Duration) -> Duration {
+        self.pause
             .next_delay()
-            .max(Duration::from_secs(1))
-            .min(LONGEST_PAUSE);
-        tracing::warn!(servo = %self.servo, retry_in = ?duration, "{why}");
-        Step::To(State::Waiting(duration))
+            .max(SHORTEST_PAUSE)
+            .max(at_least.min(LONGEST_PAUSE))
+    }
+
+    async fn pause_for(&mut self, at_least: Duration, stopping: &CancellationToken) -> Step {
+        let duration = self.next_pause(at_least);
+        self.enter(Phase::Waiting { duration });
+        self.rest(duration, State::Polling, stopping).await
     }
 
     fn replaced(&self) -> Step {
@@ -542,7 +574,7 @@ impl Session {
         self.child.set_doing(phase.to_string());
         self.status.send_modify(|s| {
             s.phase = phase;
-            s.since = Instant::now();
+            s.since = std::time::Instant::now();
         });
     }
 }

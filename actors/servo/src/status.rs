@@ -53,6 +53,8 @@ pub struct ServoStatus {
     pub last: Option<LastCommand>,
     /// Why it slept last.
     pub slept_for: Option<String>,
+    /// Why it did not come up the last time it tried; none once it has.
+    pub start_failure: Option<String>,
     /// Commands finished so far.
     pub finished: u64,
     /// Of these, how many were not `ok`.
@@ -93,6 +95,7 @@ impl Default for ServoStatus {
             command: None,
             last: None,
             slept_for: None,
+            start_failure: None,
             finished: 0,
             not_ok: 0,
         }

@@ -1,0 +1,9 @@
+//! A servo with connectors of the tests' own, in conversation with a scripted optimizer over HTTP.
+#![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
+
+mod answers;
+mod commands;
+mod conversation;
+mod ending;
+mod progress;
+mod stage;
