@@ -21,6 +21,12 @@ pub(super) struct Arguments {
         value_delimiter = ','
     )]
     connectors: Vec<String>,
+    /// The servos: one YAML document for each
+    // Takes the place of the global option, whose short form is `--connectors` here; clap hands the
+    // value up by its name.
+    #[arg(long, value_name = "FILE", env = "SERVO_CONFIG_FILE")]
+    #[expect(dead_code, reason = "read from the root's arguments")]
+    config_file: Option<std::path::PathBuf>,
     /// How long to measure
     #[arg(short, long, default_value = "0")]
     duration: String,

@@ -16,7 +16,7 @@ mod version;
 
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
 use servo_dispatch::Registry;
 use thiserror::Error;
 
@@ -134,7 +134,15 @@ pub fn main(registry: Registry) -> ExitCode {
     if let Some(ended) = servo_connector_process::warden::entry() {
         return ended;
     }
-    match Root::parse().execute(registry) {
+    let root = match Root::try_parse() {
+        Ok(root) => root,
+        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let _ = print(error.to_string().trim_end());
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => error.exit(),
+    };
+    match root.execute(registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("{}", failure.text());
@@ -270,4 +278,14 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|e| Failure::Failed(format!("the result cannot be written as JSON: {e}")))?;
     print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn options_do_not_clash() {
+        super::Root::command().debug_assert();
+    }
 }

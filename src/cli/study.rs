@@ -5,6 +5,7 @@ use std::{collections::BTreeSet, io::IsTerminal, sync::Arc, time::Duration};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use servo_embedded::{
     StudyResult, TrialEvent,
+    application::Assignment,
     result::{Gain, MetricStanding, Spread, Standing},
     store::{TrialRecord, TrialState},
 };
@@ -12,8 +13,13 @@ use servo_embedded::{
 use super::{print, table};
 use crate::daemon::logging;
 
-/// Metrics that say most about a service, shown first and on each trial's line.
-const TELLING: [&str; 4] = ["latency_50th", "latency_99th", "throughput", "error_rate"];
+/// Metrics that say most about a service, and what they are called on a trial's line.
+const TELLING: [(&str, &str); 4] = [
+    ("latency_50th", "p50"),
+    ("latency_99th", "p99"),
+    ("throughput", "throughput"),
+    ("error_rate", "errors"),
+];
 
 /// Tells of trials as they end: with a progress bar on a terminal, plain lines elsewhere.
 pub(super) struct Progress {
@@ -59,7 +65,7 @@ impl Progress {
         let mut line = String::new();
         if !self.header {
             self.header = true;
-            line.push_str("TRIAL  PURPOSE   VERDICT     OBJECTIVE  SETTINGS | METRICS\n");
+            line.push_str("  TRIAL  PURPOSE   VERDICT     OBJECTIVE  SETTINGS AND METRICS\n");
         }
         line.push_str(&trial_line(event));
         match &self.bar {
@@ -91,36 +97,39 @@ fn trial_line(event: &TrialEvent) -> String {
     let trial = &event.trial;
     let metrics: Vec<String> = TELLING
         .iter()
-        .filter_map(|name| {
-            trial
-                .metrics
-                .get(*name)
-                .map(|v| format!("{name}={}", short(*v)))
+        .filter_map(|(name, label)| {
+            let value = trial.metrics.get(*name)?;
+            let unit = event.units.get(*name).map_or("", String::as_str);
+            Some(format!("{label}={}{unit}", short(*value)))
         })
-        .chain(
-            trial
-                .metrics
-                .iter()
-                .filter(|(name, _)| {
-                    !name.starts_with("latency") && !TELLING.contains(&name.as_str())
-                })
-                .map(|(name, value)| format!("{name}={}", short(*value))),
-        )
         .collect();
     let why = trial
         .message
-        .as_deref()
-        .map(|m| format!(" | {m}"))
-        .unwrap_or_default();
+        .clone()
+        .or_else(|| (!trial.violated.is_empty()).then(|| trial.violated.join(", ")));
+    let why = why.map(|w| format!("  {w}")).unwrap_or_default();
     format!(
-        "{:>5}  {:<8}  {:<10}  {:>9}  {} | {}{why}",
+        "{:>7}  {:<8}  {:<10}  {:>9}  {}  {}{why}",
         format!("{}/{}", event.finished, event.budget),
         trial.purpose.as_str(),
         verdict(trial),
         trial.objective.map_or_else(|| "-".to_owned(), short),
-        trial.settings,
+        settings(&trial.settings),
         metrics.join(" "),
     )
+}
+
+/// The settings; the component goes without saying when there is only one.
+fn settings(assignment: &Assignment) -> String {
+    let components: BTreeSet<&str> = assignment.iter().map(|a| a.component.as_str()).collect();
+    if components.len() > 1 {
+        return assignment.to_string();
+    }
+    assignment
+        .iter()
+        .map(|a| format!("{}={}", a.setting, a.value))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// One word for how a trial went.
