@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use actix::{Actor, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use servo_supervision::{AskError, ChildRef, ChildSpec, Supervised};
 
 use crate::{
+    clock::Clock,
     context::{CallShared, now},
     dynamic::DynamicEvent,
     event::Event,
@@ -33,6 +34,7 @@ pub struct Dispatcher {
     bus: Bus,
     /// For nested dispatches.
     reference: DispatcherRef,
+    clock: Clock,
 }
 
 /// Reaches the dispatcher of a servo, across its restarts.
@@ -70,6 +72,7 @@ impl Dispatcher {
                 servo: servo.clone(),
                 bus: reference.bus.clone(),
                 reference,
+                clock: Clock::default(),
             })
         });
         let reference = DispatcherRef {
@@ -84,6 +87,10 @@ impl Dispatcher {
 
 impl Actor for Dispatcher {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        ctx.spawn(self.clock.work().into_actor(self));
+    }
 }
 
 impl Supervised for Dispatcher {}
@@ -120,6 +127,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             handlers,
             table,
             bus: self.bus.clone(),
+            clock: self.clock.clone(),
             shared: Arc::new(shared),
             options,
             first,

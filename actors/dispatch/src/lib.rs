@@ -13,6 +13,7 @@
 //! What this crate must not know: optimizers and their protocol, files and the command line, any
 //! particular connector.
 
+mod clock;
 mod connector;
 mod context;
 mod dispatcher;

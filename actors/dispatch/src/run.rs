@@ -4,17 +4,17 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context as TaskContext, Poll},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use servo_messages::{ErrorKind, EventError};
 use servo_supervision::AskError;
-use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
 use crate::{
+    clock::Clock,
     context::{CallContext, CallShared, Chain, ProgressUpdate, now},
     event::{Category, Event, Stage},
     lifecycle::Milestone,
@@ -35,6 +35,7 @@ pub(crate) struct Run<E: Event> {
     pub(crate) handlers: Option<Arc<Handlers<E>>>,
     pub(crate) table: Arc<Table>,
     pub(crate) bus: Bus,
+    pub(crate) clock: Clock,
     pub(crate) shared: Arc<CallShared>,
     pub(crate) options: DispatchOptions,
     /// Asks the connectors one by one.
@@ -43,7 +44,8 @@ pub(crate) struct Run<E: Event> {
 
 /// What can end a dispatch early.
 struct Watch<'a, 't> {
-    limit: Pin<&'a mut Sleep>,
+    /// When the handlers are told to stop; after that, when they are given up.
+    limit: Instant,
     cancelled: Pin<&'a mut WaitForCancellationFuture<'t>>,
     /// Tells the handlers to stop. One for all stages: once told, the dispatch comes to its end.
     stop: CancellationToken,
@@ -124,11 +126,10 @@ impl<E: Event> Run<E> {
         handlers: &Handlers<E>,
         scope: &Participants<'_>,
     ) -> Result<DispatchOutcome<E::Output>, DispatchError> {
-        let limit = tokio::time::sleep_until(self.shared.deadline.into());
         let cancelled = self.options.cancel.cancelled();
-        tokio::pin!(limit, cancelled);
+        tokio::pin!(cancelled);
         let mut watch = Watch {
-            limit,
+            limit: self.shared.deadline,
             cancelled,
             stop: self.options.cancel.child_token(),
         };
@@ -398,20 +399,20 @@ impl<E: Event> Run<E> {
                     if failed && told_to_stop.is_none() && done.len() < count {
                         told_to_stop = Some(Why::SiblingFailed);
                         stop.cancel();
-                        watch.limit.as_mut().reset(self.patience());
+                        watch.limit = self.patience();
                     }
                 }
                 () = &mut watch.cancelled, if told_to_stop.is_none() => {
                     told_to_stop = Some(Why::Cancelled);
-                    watch.limit.as_mut().reset(self.patience());
+                    watch.limit = self.patience();
                 }
-                () = &mut watch.limit => {
+                () = self.clock.until(watch.limit) => {
                     if told_to_stop.is_some() {
                         break;
                     }
                     told_to_stop = Some(Why::Overdue(waiting(&done)));
                     stop.cancel();
-                    watch.limit.as_mut().reset(self.patience());
+                    watch.limit = self.patience();
                 }
             }
         }
@@ -443,8 +444,8 @@ impl<E: Event> Run<E> {
     }
 
     /// Until when handlers that were told to stop are waited for.
-    fn patience(&self) -> tokio::time::Instant {
-        tokio::time::Instant::now() + self.shared.grace + ENFORCEMENT
+    fn patience(&self) -> Instant {
+        now() + self.shared.grace + ENFORCEMENT
     }
 
     /// Runs the handlers of one connector, one after the other.
