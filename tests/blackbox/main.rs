@@ -1,0 +1,17 @@
+//! Drives the built program as a user does: files, signals, sockets in; stdout, stderr, exit codes,
+//! files, requests and left processes out.
+//!
+//! Each test has a directory, ports and an id of its own; every process that a test leads to inherits
+//! the id, so that what is left behind is found.
+#![allow(clippy::unwrap_used, clippy::expect_used)]
+
+mod bench;
+mod configuration;
+mod embedded;
+mod failures;
+mod interruption;
+mod one_shot;
+mod opsani;
+mod served;
+mod servox;
+mod toy;
