@@ -52,6 +52,11 @@ pub(crate) struct CallShared {
     pub(crate) command_uid: Option<Arc<str>>,
     pub(crate) deadline: Instant,
     pub(crate) grace: Duration,
+    /// How long a connector is waited for that neither answers nor is ended by its supervisor.
+    pub(crate) patience: Duration,
+    /// Tells the handlers to stop. One for all stages: once it has fired, the dispatch comes to
+    /// its end.
+    pub(crate) cancel: CancellationToken,
     pub(crate) progress: Option<ProgressSink>,
     pub(crate) chain: Chain,
     pub(crate) dispatcher: DispatcherRef,
@@ -63,7 +68,6 @@ pub(crate) struct CallContext {
     pub(crate) shared: Arc<CallShared>,
     pub(crate) connector: Arc<str>,
     pub(crate) stage: Stage,
-    pub(crate) cancel: CancellationToken,
 }
 
 /// The time by the runtime's clock, which tests can move.
@@ -197,7 +201,7 @@ impl HandlerContext {
     /// Fires when the handler should stop: a sibling failed, the optimizer cancelled, the
     /// deadline passed, the servo shuts down. The handler has [`HandlerContext::grace`] left.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.call.cancel
+        &self.call.shared.cancel
     }
 
     /// How long a handler may clean up after its token fired.
@@ -207,7 +211,7 @@ impl HandlerContext {
 
     /// Whether the handler should stop.
     pub fn is_cancelled(&self) -> bool {
-        self.call.cancel.is_cancelled()
+        self.call.shared.cancel.is_cancelled()
     }
 
     /// What a handler answers when it stops because its token fired.
@@ -222,7 +226,7 @@ impl HandlerContext {
     pub async fn sleep(&self, duration: Duration) -> Result<(), EventError> {
         tokio::select! {
             () = tokio::time::sleep(duration) => Ok(()),
-            () = self.call.cancel.cancelled() => Err(self.cancelled()),
+            () = self.call.shared.cancel.cancelled() => Err(self.cancelled()),
         }
     }
 

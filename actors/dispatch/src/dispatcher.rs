@@ -108,6 +108,9 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
         } = dispatch;
         let table = self.bus.snapshot();
         let handlers = table.handlers::<E>(&key);
+        let began = now();
+        let deadline = nesting.deadline(began, options.timeout);
+        let grace = options.grace.min(DispatchOptions::MAX_TIMEOUT);
         let shared = CallShared {
             servo: self.servo.clone(),
             event: match (&handlers, key) {
@@ -116,8 +119,10 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
                 (None, Key::Typed(_)) => E::NAME.into(),
             },
             command_uid: options.command_uid.clone(),
-            deadline: nesting.deadline(now(), options.timeout),
-            grace: options.grace.min(DispatchOptions::MAX_TIMEOUT),
+            deadline,
+            grace,
+            patience: deadline.saturating_duration_since(began) + grace + OVERHEAD,
+            cancel: options.cancel.child_token(),
             progress: options.progress.clone(),
             chain: nesting.chain,
             dispatcher: self.reference.clone(),
@@ -243,7 +248,7 @@ impl DispatcherRef {
         let patience = timeout
             .min(&DispatchOptions::MAX_TIMEOUT)
             .saturating_add(*grace)
-            .saturating_add(OVERHEAD);
+            .saturating_add(OVERHEAD * 2);
         let answer = async {
             if !self.actor.is_up() {
                 self.actor.wait_until_up(START).await?;

@@ -85,17 +85,16 @@ where
 {
     let turn = Rc::new(child.turn(turn_name(&cx)));
     let span = cx.span();
-    let cancel = cx.cancel.clone();
-    let grace = cx.shared.grace;
+    let shared = cx.shared.clone();
     let mut handler = run(connector, HandlerContext::new(cx, turn.clone()));
     let guarded = async move {
         tokio::select! {
             biased;
             output = &mut handler => output,
-            () = cancel.cancelled() => {
+            () = shared.cancel.cancelled() => {
                 // Told to stop: from now on it has the grace, however long the event was meant to
                 // take. Past that its supervisor replaces it.
-                turn.protect(grace);
+                turn.protect(shared.grace);
                 handler.await
             }
         }
@@ -151,6 +150,8 @@ impl<C: Connector> Residence<C> {
                 command_uid: None,
                 deadline: now() + DispatchOptions::DEFAULT_TIMEOUT,
                 grace: DispatchOptions::DEFAULT_GRACE,
+                patience: DispatchOptions::DEFAULT_TIMEOUT,
+                cancel: child.stopping(),
                 progress: None,
                 chain: Chain::default(),
                 dispatcher: self.dispatcher.clone(),
@@ -159,7 +160,6 @@ impl<C: Connector> Residence<C> {
                 shared: Arc::new(shared),
                 connector: self.name.clone(),
                 stage: Stage::On,
-                cancel: child.stopping(),
             };
             run(connector.clone(), child, cx, |connector, cx| {
                 (missed.run)(connector, cx)

@@ -237,7 +237,7 @@ impl DispatchOptions {
     /// What a handler of `parent` asks for, tied to what it was asked itself.
     pub(crate) fn nested(mut self, parent: &CallContext) -> Self {
         // Cancelled with the parent, but its own end must not cancel the parent.
-        self.cancel = parent.cancel.child_token();
+        self.cancel = parent.shared.cancel.child_token();
         // The asking handler has to hear of the end within its own grace, or it would pass for
         // stuck in the place of the one that is.
         self.grace = self.grace.min(parent.shared.grace * 2 / 3);

@@ -5,7 +5,7 @@ use std::{
     collections::HashMap,
     future::Future,
     rc::Rc,
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -88,7 +88,8 @@ pub(crate) struct Table {
     handlers: HashMap<Key, Slot>,
     next_position: usize,
     listing: Vec<RouteInfo>,
-    bridges: HashMap<Arc<str>, Arc<dyn Bridge>>,
+    /// Shared among servos that know the same events.
+    bridges: Arc<Bridges>,
 }
 
 /// The ordered connectors of one servo and their handlers.
@@ -108,6 +109,8 @@ struct Shared {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[error("invalid name: a connector named '{0}' already exists in the servo")]
 pub struct DuplicateConnector(pub Arc<str>);
+
+pub(crate) type Bridges = HashMap<Arc<str>, Arc<dyn Bridge>>;
 
 type Bind<C> = Box<dyn FnOnce(&mut Table, &Seat<C>) + Send>;
 
@@ -281,10 +284,7 @@ fn call<C: Connector, T: Send + 'static>(
         // The dispatcher's own deadline and the supervisor's (a stuck connector is replaced when
         // the grace is over) come first; this one only keeps a broken runtime from waiting for
         // ever.
-        let left = cx.shared.deadline.saturating_duration_since(now());
-        let patience = left
-            .saturating_add(cx.shared.grace)
-            .saturating_add(Duration::from_secs(5));
+        let patience = cx.shared.patience;
         let work = Work {
             cx,
             run: Box::new(run),
@@ -313,7 +313,7 @@ async fn until_up<C: Connector>(
             }
         }
     };
-    match cx.cancel.run_until_cancelled(up).await {
+    match cx.shared.cancel.run_until_cancelled(up).await {
         Some(Ok(())) => Ok(()),
         Some(Err(error)) => Err(Failure::Ended(error)),
         None => Err(Failure::Error(EventError::cancelled(
@@ -521,11 +521,20 @@ impl Bus {
         &self.0.reached
     }
 
+    /// A bus that knows every standard event by its name.
+    pub fn with_standard_events() -> Self {
+        static STANDARD: OnceLock<Arc<Bridges>> = OnceLock::new();
+        let bus = Self::default();
+        let bridges = STANDARD.get_or_init(|| Arc::new(crate::standard::bridges()));
+        bus.update(|table| table.bridges = bridges.clone());
+        bus
+    }
+
     /// Makes a typed event addressable by its name: its arguments and results become JSON.
     /// Bridge an event before connectors join, so that their dynamic handlers find it.
     pub fn bridge<E: JsonEvent>(&self) {
         let bridge = crate::dynamic::typed_bridge::<E>();
-        self.update(|table| table.bridges.insert(E::NAME.into(), bridge));
+        self.update(|table| Arc::make_mut(&mut table.bridges).insert(E::NAME.into(), bridge));
     }
 
     /// Adds a connector, last in order, with the handlers that its type declares.

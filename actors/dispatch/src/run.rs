@@ -11,7 +11,7 @@ use futures_util::{Stream, StreamExt, stream::FuturesUnordered};
 use jiff::Timestamp;
 use servo_messages::{ErrorKind, EventError};
 use servo_supervision::AskError;
-use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use tokio_util::sync::WaitForCancellationFuture;
 
 use crate::{
     clock::Clock,
@@ -47,8 +47,6 @@ struct Watch<'a, 't> {
     /// When the handlers are told to stop; after that, when they are given up.
     limit: Instant,
     cancelled: Pin<&'a mut WaitForCancellationFuture<'t>>,
-    /// Tells the handlers to stop. One for all stages: once told, the dispatch comes to its end.
-    stop: CancellationToken,
 }
 
 /// What one connector's handlers in one stage came to.
@@ -131,7 +129,6 @@ impl<E: Event> Run<E> {
         let mut watch = Watch {
             limit: self.shared.deadline,
             cancelled,
-            stop: self.options.cancel.child_token(),
         };
         let stages = self.options.stages;
         if stages.before && !handlers.before.is_empty() {
@@ -375,9 +372,9 @@ impl<E: Event> Run<E> {
         if count == 0 {
             return StageEnd::Complete(Vec::new());
         }
-        let stop = watch.stop.clone();
+        let stop = &self.shared.cancel;
         let mut running = Jobs::of(
-            of_each().map(|routes| self.job(stage, routes, &invoke, &stop, fail_fast)),
+            of_each().map(|routes| self.job(stage, routes, &invoke, fail_fast)),
             count,
         );
         let mut done: Vec<Done<T>> = Vec::with_capacity(count);
@@ -454,9 +451,9 @@ impl<E: Event> Run<E> {
         stage: Stage,
         routes: &[Route<C>],
         invoke: &impl Fn(&C, CallContext) -> CallFuture<T>,
-        stop: &CancellationToken,
         fail_fast: bool,
     ) -> Done<T> {
+        let stop = &self.shared.cancel;
         let progress = self
             .shared
             .progress
@@ -476,7 +473,6 @@ impl<E: Event> Run<E> {
                     shared: self.shared.clone(),
                     connector: route.connector.clone(),
                     stage,
-                    cancel: stop.clone(),
                 },
             )
             .await;
@@ -506,12 +502,13 @@ impl<E: Event> Run<E> {
                 runtime: now().saturating_duration_since(began),
             });
         }
+        let told = values.iter().any(Result::is_err) && stop.is_cancelled();
         Done {
             position,
             connector,
             values,
             at: (stage == Stage::On).then(Timestamp::now),
-            told: stop.is_cancelled(),
+            told,
             skipped,
         }
     }

@@ -1,5 +1,7 @@
 //! The events that every servo knows (`spec/events-and-checks.md` §1).
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use servo_messages::{
@@ -8,8 +10,9 @@ use servo_messages::{
 };
 
 use crate::{
-    dynamic::JsonEvent,
+    dynamic::{Bridge, JsonEvent, typed_bridge},
     event::{Category, Event},
+    routes::Bridges,
 };
 
 macro_rules! event {
@@ -86,6 +89,26 @@ pub struct Promote;
 event!(Promote, "promote", Operational, ());
 
 // === Arguments and results as JSON, for the dynamic lane ===
+
+/// The way to each standard event by its name.
+pub(crate) fn bridges() -> Bridges {
+    fn bridge<E: JsonEvent>() -> (Arc<str>, Arc<dyn Bridge>) {
+        (E::NAME.into(), typed_bridge::<E>())
+    }
+    [
+        bridge::<Attach>(),
+        bridge::<Detach>(),
+        bridge::<Startup>(),
+        bridge::<Shutdown>(),
+        bridge::<Metrics>(),
+        bridge::<Components>(),
+        bridge::<Describe>(),
+        bridge::<Measure>(),
+        bridge::<Adjust>(),
+        bridge::<Promote>(),
+    ]
+    .into()
+}
 
 /// Reads the arguments of an event that takes some of `allowed`.
 fn arguments(value: Value, allowed: &[&str]) -> Result<Map<String, Value>, String> {

@@ -26,7 +26,7 @@ type Servos = Arc<Mutex<BTreeMap<Arc<str>, Member>>>;
 
 /// A servo of the assembly.
 struct Member {
-    spec: ServoSpec,
+    spec: Arc<ServoSpec>,
     handle: ServoHandle,
 }
 
@@ -82,7 +82,7 @@ impl Assembly {
         let name = spec.name.clone();
         let servo = Member {
             handle: ServoHandle::new(name.clone()),
-            spec,
+            spec: Arc::new(spec),
         };
         let handle = servo.handle.clone();
         let child = servo.child(self.arbiters.as_ref());
@@ -149,7 +149,7 @@ impl Assembly {
 
 impl Member {
     fn child(&self, arbiters: Option<&Arbiters>) -> ChildSpec<Supervisor> {
-        let child = self.spec.clone().child(&self.handle);
+        let child = self.spec.clone().shared_child(&self.handle);
         match arbiters {
             Some(arbiters) => child.placement(Placement::LeastLoaded(arbiters.clone())),
             None => child,

@@ -8,10 +8,7 @@ use std::{
 };
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use servo_dispatch::{
-    Adjust, Attach, Bus, Components, ConfiguredConnector, Describe, Detach, Dispatcher,
-    DispatcherRef, Measure, Metrics, Mount, Promote, Shutdown, Startup,
-};
+use servo_dispatch::{Bus, ConfiguredConnector, Dispatcher, DispatcherRef, Mount};
 use servo_protocol::{Backoff, OptimizerClient, Outage};
 use servo_supervision::{
     BoxError, ChildContext, ChildSpec, Children, Exhausted, Restart, Supervised, Supervisor,
@@ -73,6 +70,11 @@ impl ServoSpec {
     /// Its children start in the order dispatcher, connectors, optimizer loop, and stop in reverse:
     /// the loop first, which has the connectors undo what they must and says GOODBYE.
     pub fn child(self, handle: &ServoHandle) -> ChildSpec<Supervisor> {
+        Arc::new(self).shared_child(handle)
+    }
+
+    /// As [`ServoSpec::child`], of a spec that others hold too.
+    pub(crate) fn shared_child(self: Arc<Self>, handle: &ServoHandle) -> ChildSpec<Supervisor> {
         let shared = handle.shared.clone();
         let policy = self.policy.connectors.clone();
         Supervisor::spec(self.name.clone(), move |children| {
@@ -86,18 +88,12 @@ impl ServoSpec {
         })
     }
 
-    fn populate(&self, children: &mut Children, shared: &Arc<Shared>) -> Result<(), BoxError> {
-        let bus = Bus::default();
-        bus.bridge::<Describe>();
-        bus.bridge::<Measure>();
-        bus.bridge::<Adjust>();
-        bus.bridge::<Metrics>();
-        bus.bridge::<Components>();
-        bus.bridge::<Promote>();
-        bus.bridge::<Attach>();
-        bus.bridge::<Startup>();
-        bus.bridge::<Shutdown>();
-        bus.bridge::<Detach>();
+    fn populate(
+        self: &Arc<Self>,
+        children: &mut Children,
+        shared: &Arc<Shared>,
+    ) -> Result<(), BoxError> {
+        let bus = Bus::with_standard_events();
         let (dispatcher_spec, dispatcher) = Dispatcher::spec(self.name.clone(), bus);
         children.start(dispatcher_spec);
         for (name, connector) in &self.connectors {
@@ -117,7 +113,7 @@ impl ServoSpec {
     }
 
     fn optimizer_loop(
-        &self,
+        self: &Arc<Self>,
         client: Arc<dyn OptimizerClient>,
         dispatcher: DispatcherRef,
         shared: &Arc<Shared>,
@@ -134,13 +130,9 @@ impl ServoSpec {
             let reason = shared.clone();
             Ok(OptimizerLoop {
                 session: Some(Session {
-                    servo: spec.name.clone(),
-                    servo_uid: spec.servo_uid.clone(),
-                    agent: spec.agent.clone(),
-                    telemetry: spec.telemetry.clone(),
+                    spec: spec.clone(),
                     client: client.clone(),
                     dispatcher: dispatcher.clone(),
-                    policy: spec.policy.clone(),
                     status: shared.status.clone(),
                     child: child.clone(),
                     outage: Outage::default(),

@@ -1,7 +1,7 @@
 //! The conversation with the optimizer, from HELLO to GOODBYE, as a state machine
 //! (`spec/optimizer-protocol.md` §10).
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use servo_dispatch::{
     Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Event, Shutdown,
@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     execution::{Execution, Verdict},
-    policy::ServoPolicy,
+    servo::ServoSpec,
     status::{LastCommand, Phase, ServoStatus},
 };
 
@@ -35,13 +35,9 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// One servo's conversation with its optimizer.
 pub(crate) struct Session {
-    pub(crate) servo: Arc<str>,
-    pub(crate) servo_uid: Option<String>,
-    pub(crate) agent: String,
-    pub(crate) telemetry: BTreeMap<String, String>,
+    pub(crate) spec: Arc<ServoSpec>,
     pub(crate) client: Arc<dyn OptimizerClient>,
     pub(crate) dispatcher: DispatcherRef,
-    pub(crate) policy: ServoPolicy,
     pub(crate) status: watch::Sender<ServoStatus>,
     pub(crate) child: ChildContext,
     pub(crate) outage: Outage,
@@ -119,7 +115,7 @@ impl Session {
             Err(SessionError::Startup(_)) => "startup failed".to_owned(),
             Err(_) => "error".to_owned(),
         };
-        self.close(reached, reason).await;
+        Box::pin(self.close(reached, reason)).await;
         // Told once everything is undone, so that whoever waits for it may end the program.
         if let Err(error) = &end {
             self.status
@@ -134,7 +130,7 @@ impl Session {
         reached: &mut Reached,
     ) -> Result<(), SessionError> {
         self.enter(Phase::Attaching);
-        let attached = self.lifecycle(Attach, stopping).await;
+        let attached = Box::pin(self.lifecycle(Attach, stopping)).await;
         // Those that did attach must detach, whatever became of the others.
         *reached = Reached::Attached;
         match attached {
@@ -144,12 +140,14 @@ impl Session {
         }
         let mut state = State::Connecting;
         loop {
+            // On the heap while they last: a servo sleeps most of its life, and each step holds a
+            // request and more.
             let step = match state {
-                State::Connecting => self.connect(stopping, reached).await?,
-                State::Polling => self.poll(stopping).await,
-                State::Executing(command) => self.execute(command, stopping).await,
+                State::Connecting => Box::pin(self.connect(stopping, reached)).await?,
+                State::Polling => Box::pin(self.poll(stopping)).await,
+                State::Executing(command) => Box::pin(self.execute(command, stopping)).await,
                 State::Reporting(completion, operation) => {
-                    self.report(*completion, operation, stopping).await
+                    Box::pin(self.report(*completion, operation, stopping)).await
                 }
                 State::Sleeping(sleep) => self.sleep(sleep, stopping).await,
                 State::Waiting(duration) => {
@@ -176,10 +174,10 @@ impl Session {
         reached: &mut Reached,
     ) -> Result<Step, SessionError> {
         self.enter(Phase::Connecting);
-        tracing::info!(servo = %self.servo, optimizer = %self.client.display_url(), "Saying HELLO.");
+        tracing::info!(servo = %self.spec.name, optimizer = %self.client.display_url(), "Saying HELLO.");
         let request = self.request(Say::Hello(Hello {
-            agent: self.agent.clone(),
-            telemetry: self.telemetry.clone(),
+            agent: self.spec.agent.clone(),
+            telemetry: self.spec.telemetry.clone(),
         }));
         let began = Instant::now();
         let mut backoff = Backoff::standard();
@@ -187,7 +185,7 @@ impl Session {
             let answer = post_with_retry(
                 &*self.client,
                 &request,
-                &self.policy.connect,
+                &self.spec.policy.connect,
                 &self.outage,
                 stopping,
             )
@@ -211,6 +209,7 @@ impl Session {
             // An optimizer that answers but does not welcome us is asked again, as long as one
             // that cannot be reached would be.
             if self
+                .spec
                 .policy
                 .connect
                 .max_time
@@ -222,7 +221,7 @@ impl Session {
                 });
             }
             let delay = backoff.next_delay();
-            tracing::warn!(servo = %self.servo, retry_in = ?delay, "{cause}");
+            tracing::warn!(servo = %self.spec.name, retry_in = ?delay, "{cause}");
             if stopping
                 .run_until_cancelled(tokio::time::sleep(delay))
                 .await
@@ -248,11 +247,11 @@ impl Session {
         self.enter(Phase::Polling);
         self.status
             .send_if_modified(|s| s.start_failure.take().is_some());
-        tracing::debug!(servo = %self.servo, "getting next command");
+        tracing::debug!(servo = %self.spec.name, "getting next command");
         let answer = post_with_retry(
             &*self.client,
             &self.request(Say::WhatsNext),
-            &self.policy.requests,
+            &self.spec.policy.requests,
             &self.outage,
             stopping,
         )
@@ -260,7 +259,7 @@ impl Session {
         let command = match answer {
             Ok(Response::Command(command)) => command,
             Ok(Response::Unusable(CommandError::Invalid(invalid))) => {
-                tracing::error!(servo = %self.servo, operation = %invalid.operation, "{invalid}");
+                tracing::error!(servo = %self.spec.name, operation = %invalid.operation, "{invalid}");
                 // The first is told at once. One that comes back unchanged does so without end.
                 if std::mem::replace(&mut self.last_was_invalid, true)
                     && let stop @ Step::Stop = self.pause_for(Duration::ZERO, stopping).await
@@ -274,12 +273,12 @@ impl Session {
                 ));
             }
             Ok(Response::Unusable(error)) => {
-                tracing::error!(servo = %self.servo, "{error}");
+                tracing::error!(servo = %self.spec.name, "{error}");
                 return self.wait(Duration::ZERO);
             }
             Ok(Response::Status(reply)) => {
                 tracing::warn!(
-                    servo = %self.servo,
+                    servo = %self.spec.name,
                     "expected a command but the optimizer said {reply}"
                 );
                 return self.wait(Duration::ZERO);
@@ -291,7 +290,7 @@ impl Session {
             }) => return self.replaced(),
             Err(PostFailure::GaveUp { error, tries, .. }) => {
                 // What repeats is told by the outage, once a minute.
-                tracing::debug!(servo = %self.servo, tries, "no command: {error}");
+                tracing::debug!(servo = %self.spec.name, tries, "no command: {error}");
                 return self.wait(error.retry_after().unwrap_or_default());
             }
         };
@@ -309,18 +308,18 @@ impl Session {
         };
         let uid = command.uid.clone();
         tracing::info!(
-            servo = %self.servo,
+            servo = %self.spec.name,
             command_uid = uid.as_ref().map(|u| u.as_str()),
             "What's Next? => {operation}"
         );
         self.enter(Phase::Executing(operation));
         let began = Instant::now();
         let execution = Execution {
-            servo: &self.servo,
-            servo_uid: self.servo_uid.as_deref(),
+            servo: &self.spec.name,
+            servo_uid: self.spec.servo_uid.as_deref(),
             client: &*self.client,
             dispatcher: &self.dispatcher,
-            policy: &self.policy,
+            policy: &self.spec.policy,
             outage: &self.outage,
             status: &self.status,
             operation,
@@ -335,10 +334,10 @@ impl Session {
                 let explanation = completion.outcome.explanation();
                 let message = explanation.map(|e| e.message.clone());
                 if status == servo_messages::Status::Ok {
-                    tracing::debug!(servo = %self.servo, %operation, "done");
+                    tracing::debug!(servo = %self.spec.name, %operation, "done");
                 } else {
                     tracing::error!(
-                        servo = %self.servo,
+                        servo = %self.spec.name,
                         command_uid = uid.as_ref().map(|u| u.as_str()),
                         status = status.as_str(),
                         reason = explanation.and_then(|e| e.reason.as_deref()),
@@ -362,7 +361,7 @@ impl Session {
             }
             Verdict::Abandoned(why) => {
                 self.status.send_modify(|s| s.command = None);
-                tracing::warn!(servo = %self.servo, command_uid = uid.as_ref().map(|u| u.as_str()), "{operation} was abandoned: {why}");
+                tracing::warn!(servo = %self.spec.name, command_uid = uid.as_ref().map(|u| u.as_str()), "{operation} was abandoned: {why}");
                 Step::To(State::Polling)
             }
             Verdict::Replaced => {
@@ -386,7 +385,7 @@ impl Session {
         let post = post_with_retry(
             &*self.client,
             &request,
-            &self.policy.requests,
+            &self.spec.policy.requests,
             &self.outage,
             &patience,
         );
@@ -394,10 +393,10 @@ impl Session {
         let answer = tokio::select! {
             answer = &mut post => answer,
             () = stopping.cancelled() => {
-                return match tokio::time::timeout(self.policy.finish_report, post).await {
+                return match tokio::time::timeout(self.spec.policy.finish_report, post).await {
                     Ok(Ok(_)) => Step::Stop,
                     _ => {
-                        tracing::warn!(servo = %self.servo, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
+                        tracing::warn!(servo = %self.spec.name, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
                         Step::Stop
                     }
                 };
@@ -409,10 +408,10 @@ impl Session {
                 ..
             })) => {}
             Ok(Response::Status(reply)) => {
-                tracing::warn!(servo = %self.servo, "the outcome of {operation} was answered {reply}");
+                tracing::warn!(servo = %self.spec.name, "the outcome of {operation} was answered {reply}");
             }
             Ok(_) => {
-                tracing::warn!(servo = %self.servo, "the outcome of {operation} was answered with a command; it counts as delivered");
+                tracing::warn!(servo = %self.spec.name, "the outcome of {operation} was answered with a command; it counts as delivered");
             }
             Err(PostFailure::Cancelled) => return Step::Stop,
             Err(PostFailure::GaveUp {
@@ -420,11 +419,11 @@ impl Session {
                 ..
             }) => return self.replaced(),
             Err(PostFailure::GaveUp { error, .. }) if error.delivered() => {
-                tracing::warn!(servo = %self.servo, "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}");
+                tracing::warn!(servo = %self.spec.name, "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}");
             }
             Err(failure) => {
                 let lost = serde_json::to_string(&request).unwrap_or_default();
-                tracing::error!(servo = %self.servo, completion = %lost, "the outcome of {operation} could not be delivered: {failure}");
+                tracing::error!(servo = %self.spec.name, completion = %lost, "the outcome of {operation} could not be delivered: {failure}");
             }
         }
         Step::To(State::Polling)
@@ -439,9 +438,9 @@ impl Session {
         );
         // Said once for each reason: an idle servo must not fill the log.
         if already {
-            tracing::debug!(servo = %self.servo, "{text}");
+            tracing::debug!(servo = %self.spec.name, "{text}");
         } else {
-            tracing::info!(servo = %self.servo, "{text}");
+            tracing::info!(servo = %self.spec.name, "{text}");
         }
         self.status
             .send_modify(|s| s.slept_for = Some(reason.clone()));
@@ -480,8 +479,8 @@ impl Session {
 
     fn replaced(&self) -> Step {
         tracing::warn!(
-            servo = %self.servo,
-            servo_uid = self.servo_uid.as_deref(),
+            servo = %self.spec.name,
+            servo_uid = self.spec.servo_uid.as_deref(),
             "the optimizer expects another deployment of this servo; asking again in {}",
             servo_messages::Duration::from(DEPROVISIONED)
         );
@@ -494,7 +493,7 @@ impl Session {
     /// is bounded and tried whatever became of the one before (§16).
     async fn close(&mut self, reached: Reached, reason: String) {
         self.enter(Phase::ShuttingDown);
-        let half = self.policy.stop_connectors / 2;
+        let half = self.spec.policy.stop_connectors / 2;
         if reached >= Reached::Started {
             self.ending(Shutdown, half).await;
         }
@@ -507,15 +506,15 @@ impl Session {
                 &self.request(Say::Goodbye(Goodbye {
                     reason: reason.clone(),
                 })),
-                &self.policy.goodbye,
+                &self.spec.policy.goodbye,
                 &self.outage,
                 &CancellationToken::new(),
             )
             .await;
             match answer {
-                Ok(_) => tracing::info!(servo = %self.servo, reason, "Said GOODBYE."),
+                Ok(_) => tracing::info!(servo = %self.spec.name, reason, "Said GOODBYE."),
                 Err(failure) => {
-                    tracing::warn!(servo = %self.servo, reason, "GOODBYE could not be said: {failure}");
+                    tracing::warn!(servo = %self.spec.name, reason, "GOODBYE could not be said: {failure}");
                 }
             }
         }
@@ -531,7 +530,7 @@ impl Session {
             .dispatch(
                 event,
                 DispatchOptions {
-                    timeout: self.policy.describe_timeout,
+                    timeout: self.spec.policy.describe_timeout,
                     cancel: stopping.child_token(),
                     ..DispatchOptions::default()
                 },
@@ -556,17 +555,17 @@ impl Session {
         match outcome {
             Ok(outcome) => {
                 for error in outcome.results.into_iter().filter_map(|r| r.value.err()) {
-                    tracing::error!(servo = %self.servo, connector = %error.connector, "{} failed: {}", E::NAME, error.error);
+                    tracing::error!(servo = %self.spec.name, connector = %error.connector, "{} failed: {}", E::NAME, error.error);
                 }
             }
-            Err(error) => tracing::error!(servo = %self.servo, "{} failed: {error}", E::NAME),
+            Err(error) => tracing::error!(servo = %self.spec.name, "{} failed: {error}", E::NAME),
         }
     }
 
     fn request(&self, event: Say) -> Request {
         Request {
             event,
-            servo_uid: self.servo_uid.clone(),
+            servo_uid: self.spec.servo_uid.clone(),
         }
     }
 
