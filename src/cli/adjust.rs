@@ -5,7 +5,7 @@ use std::time::Duration;
 use servo_dispatch::{Adjust, Components};
 use servo_messages::{Adjustment, Component, Control, Description};
 
-use super::{Context, Failure, Output, describe, live, print, print_json, table};
+use super::{Context, Failure, Output, describe, live, print_json, table};
 
 /// Change settings
 #[derive(Debug, clap::Args)]
@@ -78,7 +78,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                     .iter()
                     .map(|(connector, d)| [connector.clone(), describe::settings(d).join("\n")])
                     .collect();
-                print(&table::render(["CONNECTOR", "SETTINGS"], rows))
+                servo.print(&table::render(["CONNECTOR", "SETTINGS"], rows))
             }
         }
     })

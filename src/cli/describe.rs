@@ -3,7 +3,7 @@
 use servo_dispatch::Describe;
 use servo_messages::{Control, Description};
 
-use super::{Context, Failure, Output, live, print, print_json, table};
+use super::{Context, Failure, Output, live, print_json, table};
 
 /// Say what can be adjusted and measured, with present values
 #[derive(Debug, clap::Args)]
@@ -56,7 +56,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                         ]
                     })
                     .collect();
-                print(&table::render(["CONNECTOR", "COMPONENTS", "METRICS"], rows))
+                servo.print(&table::render(["CONNECTOR", "COMPONENTS", "METRICS"], rows))
             }
         }
     })

@@ -7,18 +7,27 @@ use servo_dispatch::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure};
+use super::{Context, Failure, print};
 use crate::daemon::{self, Signal};
 
 /// One servo whose connectors are attached.
 pub(super) struct LiveServo {
-    pub(super) name: Arc<str>,
+    /// Its name, where several have to be told apart.
+    heading: Option<Arc<str>>,
     pub(super) dispatcher: DispatcherRef,
     /// Fires when the user interrupts.
     pub(super) cancel: CancellationToken,
 }
 
 impl LiveServo {
+    /// Prints a result for people, below the servo's name where there are several.
+    pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
+        match &self.heading {
+            Some(name) => print(&format!("{name}\n{text}")),
+            None => print(text),
+        }
+    }
+
     /// Options for a dispatch to the connectors named `only`; to all when there are none.
     pub(super) fn options(&self, only: &[String]) -> DispatchOptions {
         DispatchOptions {
@@ -65,17 +74,18 @@ where
     Fut: Future<Output = Result<(), Failure>>,
 {
     let servos = context.servos()?;
+    let several = servos.len() > 1;
     daemon::block_on(async move {
         let tree = daemon::Tree::start(1).await.map_err(failed)?;
         let cancel = CancellationToken::new();
         let work = async {
             for config in servos {
                 let spec = daemon::servo_spec(config, None);
-                let name = spec.name.clone();
+                let heading = several.then(|| spec.name.clone());
                 let handle = tree.assembly().add(spec).await.map_err(failed)?;
                 let dispatcher = handle.started().await.map_err(failed)?;
                 let servo = LiveServo {
-                    name,
+                    heading,
                     dispatcher: dispatcher.clone(),
                     cancel: cancel.clone(),
                 };

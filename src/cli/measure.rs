@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use servo_dispatch::{Measure, Metrics};
 use servo_messages::{Control, Duration, Measurement, Reading};
 
-use super::{Context, Failure, Output, live, print, print_json, table};
+use super::{Context, Failure, Output, live, print_json, table};
 
 /// Measure once
 #[derive(Debug, clap::Args)]
@@ -25,7 +25,6 @@ pub(super) struct Arguments {
     // Takes the place of the global option, whose short form is `--connectors` here; clap hands the
     // value up by its name.
     #[arg(long, value_name = "FILE", env = "SERVO_CONFIG_FILE")]
-    #[expect(dead_code, reason = "read from the root's arguments")]
     config_file: Option<std::path::PathBuf>,
     /// How long to measure
     #[arg(short, long, default_value = "0")]
@@ -87,7 +86,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                     "annotations": wire.annotations,
                 }))
             }
-            Output::Table => print(&table::render(
+            Output::Table => servo.print(&table::render(
                 ["METRIC", "UNIT", "READINGS"],
                 rows(&measurement),
             )),

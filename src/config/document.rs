@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs,
+    io::{self, Read},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -107,6 +108,7 @@ pub fn load(
     let many = documents.len() > 1;
     let mut servos = Vec::new();
     let mut names = BTreeSet::new();
+    let mut optimizers = BTreeSet::new();
     for (number, mapping) in documents {
         let reader = DocumentReader {
             number,
@@ -122,6 +124,18 @@ pub fn load(
                     format!(
                         "another document is named \"{}\" too: give each servo its own `name`",
                         servo.name
+                    ),
+                ));
+            }
+            if let Some(optimizer) = &servo.optimizer
+                && !optimizers.insert(optimizer.identity(&servo.name))
+            {
+                problems.push(Problem::new(
+                    number,
+                    &["optimizer"],
+                    format!(
+                        "another document has the optimizer {} too: each servo needs its own",
+                        optimizer.identity(&servo.name)
                     ),
                 ));
             }
@@ -157,10 +171,15 @@ fn read(file: &Path) -> Result<String, LoadError> {
     if metadata.is_dir() {
         return Err(unreadable(io::Error::other("it is a directory")));
     }
-    if metadata.len() > LARGEST_FILE {
+    let mut text = String::new();
+    // A pipe or a device does not tell its length.
+    fs::File::open(file)
+        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text))
+        .map_err(unreadable)?;
+    if text.len() as u64 > LARGEST_FILE {
         return Err(unreadable(io::Error::other("it is larger than 10 MiB")));
     }
-    fs::read_to_string(file).map_err(unreadable)
+    Ok(text)
 }
 
 /// The documents with their numbers; an empty one counts only when it is the only one.

@@ -151,6 +151,20 @@ impl OptimizerConfig {
         }
     }
 
+    /// What no two servos may share: the optimizer id, and the file of its trials.
+    pub(super) fn identity(&self, servo: &str) -> String {
+        match self {
+            Self::Embedded(config) => {
+                format!(
+                    "{} in {}",
+                    config.optimizer_id(servo),
+                    config.database.display()
+                )
+            }
+            Self::Opsani(config) => config.id.clone(),
+        }
+    }
+
     /// What names the servo when the document does not.
     pub(super) fn id(&self) -> Option<&str> {
         match self {

@@ -5,7 +5,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use serde_json::Value;
 
 use crate::{
-    bench::{Bench, Ended, skipped},
+    bench::{Bench, Ended, Running, SOON, skipped},
     toy::Toy,
 };
 
@@ -124,6 +124,14 @@ fn several_servos_in_one_file() {
     refused(
         &format!("{}---\n{}", one("left"), one("left")),
         &["document 2: name", "\"left\""],
+    );
+    refused(
+        &format!(
+            "{}---\nname: other\n{}",
+            one("left"),
+            one("left").replace("name: left\n", "")
+        ),
+        &["document 2: optimizer", "example.com/left"],
     );
     refused(
         &format!("{}---\nwait: {{measure_enabled: true}}\n", one("left")),
@@ -263,6 +271,15 @@ fn files_that_cannot_be_read() {
         .run(&["-c", "bytes.yaml", "validate"])
         .assert_code(1)
         .assert_stderr(&["cannot read config file", "bytes.yaml", "UTF-8"]);
+    for (file, why) in [
+        ("/proc/self/mem", "Input/output error"),
+        ("/dev/zero", "larger than 10 MiB"),
+    ] {
+        bench
+            .run(&["-c", file, "validate"])
+            .assert_code(1)
+            .assert_stderr(&["cannot read config file", file, why]);
+    }
     bench.write("locked.yaml", EMBEDDED);
     fs::set_permissions(bench.path("locked.yaml"), fs::Permissions::from_mode(0)).unwrap();
     if fs::read(bench.path("locked.yaml")).is_ok() {
@@ -318,14 +335,48 @@ fn log_lines_for_programs() {
     let find = |message: &str| {
         lines
             .iter()
-            .find(|line| {
-                line["msg"]
-                    .as_str()
-                    .is_some_and(|m| m.contains(message))
-            })
+            .find(|line| line["msg"].as_str().is_some_and(|m| m.contains(message)))
             .unwrap_or_else(|| panic!("no line {message:?}: {ended}"))
     };
     assert_eq!(find("Saying HELLO")["servo"], "toys/toy");
     assert_eq!(find("toy: listens")["component"], "toy");
     assert!(find("=> MEASURE")["command_uid"].is_string());
+}
+
+#[test]
+fn tokens_come_from_files_and_the_environment_and_are_never_told() {
+    let bench = Bench::new();
+    let file = |more: &str| {
+        format!("optimizer: {{id: example.com/app{more}}}\nwait: {{measure_enabled: true}}\n")
+    };
+    let with = |variables: &[(&str, &str)]| {
+        let mut command = bench.servo(&["validate"]);
+        command.envs(variables.iter().copied());
+        Running::start(command).ended(SOON)
+    };
+    bench.write("servo.yaml", &file(""));
+    with(&[]).assert_code(1).assert_stderr(&[
+        "optimizer -> token",
+        "field required",
+        "OPSANI_TOKEN_FILE",
+    ]);
+    with(&[("OPSANI_TOKEN", "t")]).assert_code(0);
+    with(&[("OPSANI_TOKEN_FILE", "no/token")])
+        .assert_code(1)
+        .assert_stderr(&["token file no/token"]);
+    bench.write("token", "from-a-file\n");
+    with(&[("OPSANI_TOKEN_FILE", "token")]).assert_code(0);
+    bench.write(".env", "OPSANI_TOKEN=from-dot-env\n");
+    with(&[]).assert_code(0);
+    bench.write("servo.yaml", &file(", token: [s3cr3t]"));
+    let ended = with(&[]);
+    ended.assert_code(1).assert_stderr(&["optimizer -> token"]);
+    assert!(!ended.stderr.contains("s3cr3t"), "{ended}");
+    bench.write(
+        "servo.yaml",
+        &file(", token: x").replace("example.com/app", "app"),
+    );
+    with(&[])
+        .assert_code(1)
+        .assert_stderr(&["optimizer", "\"app\"", "no slash"]);
 }

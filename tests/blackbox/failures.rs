@@ -206,7 +206,9 @@ fn a_directory_that_cannot_be_written() {
     let directory = bench.path("locked");
     fs::create_dir(&directory).unwrap();
     let Some(_guard) = read_only(&directory) else {
-        skipped("trial file in a read-only directory: this user may write everywhere and may not mount");
+        skipped(
+            "trial file in a read-only directory: this user may write everywhere and may not mount",
+        );
         return;
     };
     trial_file_is_refused(

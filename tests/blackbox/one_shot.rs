@@ -72,7 +72,10 @@ fn measure() {
     // `-c` before the command is the file, after it the connector.
     std::fs::rename(bench.path("servo.yaml"), bench.path("toy.yaml")).unwrap();
     let more = ["-d", "300ms", "-c", "vegeta"];
-    for file in [["-c", "toy.yaml", "measure"], ["measure", "--config-file", "toy.yaml"]] {
+    for file in [
+        ["-c", "toy.yaml", "measure"],
+        ["measure", "--config-file", "toy.yaml"],
+    ] {
         let ended = bench.run(&[&file[..], &more[..]].concat());
         ended.assert_code(0).assert_stdout(&["latency_99th"]);
         assert!(!ended.stdout.contains("rss"), "{ended}");
@@ -170,4 +173,26 @@ fn a_reader_that_goes_away() {
     ended.assert_code(0);
     assert_eq!(ended.stderr, "", "{ended}");
     bench.assert_nothing_left(SOON);
+}
+
+#[test]
+fn several_servos_one_after_the_other() {
+    let bench = Bench::new();
+    let document = |name: &str| {
+        format!(
+            "name: {name}\noptimizer: {{id: example.com/{name}, token: t}}\n{}",
+            Toy::new().connectors()
+        )
+    };
+    bench.write(
+        "servo.yaml",
+        &format!("{}---\n{}", document("left"), document("right")),
+    );
+    let ended = bench.run(&["measure", "-d", "300ms", "throughput"]);
+    ended
+        .assert_code(0)
+        .assert_stdout(&["left\nMETRIC", "right\nMETRIC"]);
+    let ended = bench.run(&["-n", "right", "measure", "-d", "300ms", "throughput"]);
+    assert!(ended.assert_code(0).stdout.starts_with("METRIC"), "{ended}");
+    bench.assert_nothing_left(Duration::from_secs(1));
 }

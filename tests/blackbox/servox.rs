@@ -18,7 +18,9 @@ const SESSION: Duration = Duration::from_secs(90);
 #[test]
 fn servox_is_described_measured_and_says_goodbye() {
     let Some(environment) = std::env::var_os("SERVOX_VENV") else {
-        skipped("ServoX against `servo optimizer serve`: set SERVOX_VENV to a Python environment with servox==25.3.0");
+        skipped(
+            "ServoX against `servo optimizer serve`: set SERVOX_VENV to a Python environment with servox==25.3.0",
+        );
         return;
     };
     let program = PathBuf::from(environment).join("bin/servo");
