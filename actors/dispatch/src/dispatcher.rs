@@ -147,7 +147,7 @@ impl DispatcherRef {
     /// Dispatches `event` to the connectors of the servo.
     ///
     /// # Errors
-    /// When a handler fails under [`ErrorPolicy::FailFast`], or a `before` or `after` handler
+    /// When a handler fails under [`ErrorPolicy::FailFast`](crate::ErrorPolicy::FailFast), or a `before` or `after` handler
     /// under either policy; when the time is up or the token fires; when the options name an
     /// unknown connector; when the servo ends.
     pub async fn dispatch<E: Event>(

@@ -50,7 +50,7 @@ pub(crate) struct Route<C> {
 
 type BeforeRoute<E> = Route<Call<E, ()>>;
 /// `None` is a handler that contributes no result.
-type OnRoute<E> = Route<Call<E, Option<<E as Event>::Output>>>;
+pub(crate) type OnRoute<E> = Route<Call<E, Option<<E as Event>::Output>>>;
 pub(crate) type AfterCall<E> = Arc<dyn Fn(Results<E>, CallContext) -> CallFuture<()> + Send + Sync>;
 type AfterRoute<E> = Route<AfterCall<E>>;
 

@@ -22,7 +22,7 @@ use crate::{
         DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, HandlerError,
         Scope, Veto,
     },
-    routes::{AfterCall, Bus, Call, CallFuture, Failure, Handlers, Results, Route, Table},
+    routes::{AfterCall, Bus, Call, CallFuture, Failure, Handlers, OnRoute, Results, Route, Table},
 };
 
 /// How long the supervisor may take to end a handler that outstayed its grace.
@@ -261,7 +261,7 @@ impl<E: Event> Run<E> {
 
     async fn on(
         &self,
-        routes: &[Route<Call<E, Option<E::Output>>>],
+        routes: &[OnRoute<E>],
         scope: &Participants<'_>,
         watch: &mut Watch<'_, '_>,
     ) -> Result<Vec<EventResult<E::Output>>, DispatchError> {

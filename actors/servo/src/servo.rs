@@ -152,8 +152,8 @@ impl ServoSpec {
             })
         })
         .restart(Restart::Transient)
-        .backoff(policy.connectors.backoff.clone())
-        .intensity(policy.connectors.intensity.clone())
+        .backoff(policy.connectors.backoff)
+        .intensity(policy.connectors.intensity)
         .exhausted(Exhausted::Escalate)
         .shutdown(budget)
     }

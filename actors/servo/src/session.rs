@@ -58,7 +58,7 @@ enum State {
     /// be understood), or waiting.
     Polling,
     /// A command is carried out. Next: reporting, or polling when the optimizer lost track.
-    Executing(Command),
+    Executing(Box<Command>),
     /// Its outcome is delivered, for as long as the budget lasts. Next: polling.
     Reporting(Box<Completion>, servo_protocol::Operation),
     /// The optimizer has nothing to do. Next: polling.
@@ -145,7 +145,7 @@ impl Session {
             let step = match state {
                 State::Connecting => Box::pin(self.connect(stopping, reached)).await?,
                 State::Polling => Box::pin(self.poll(stopping)).await,
-                State::Executing(command) => Box::pin(self.execute(command, stopping)).await,
+                State::Executing(command) => Box::pin(self.execute(*command, stopping)).await,
                 State::Reporting(completion, operation) => {
                     Box::pin(self.report(*completion, operation, stopping)).await
                 }
@@ -298,7 +298,7 @@ impl Session {
         self.last_was_invalid = false;
         match command.kind {
             CommandKind::Sleep(sleep) => Step::To(State::Sleeping(sleep)),
-            _ => Step::To(State::Executing(command)),
+            _ => Step::To(State::Executing(Box::new(command))),
         }
     }
 
