@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::config::{LineMatcher, OutputPolicy, StopPolicy};
 use crate::output::{Sink, Tail};
 use crate::proc_tree::{self, Usage};
-use crate::warden::{MARKER, Order, Refusal, Report, Run, Step, WardenProgram, line};
+use crate::warden::{LISTED, MARKER, Order, Refusal, Report, Run, Step, WardenProgram, line};
 
 /// How long a warden may take to say hello and to start the command.
 const START_LIMIT: Duration = Duration::from_secs(10);
@@ -115,10 +115,12 @@ fn signal_name(number: i32) -> Option<&'static str> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpawnError {
     /// The program is not there.
-    #[error("command `{program}` not found: check `command` and PATH")]
+    #[error("command `{program}` not found: {cause}")]
     NotFound {
         /// As configured.
         program: String,
+        /// Where it was looked for, and what to check.
+        cause: String,
     },
     /// The working directory cannot be entered.
     #[error("cannot enter the working directory {}: {cause}; check `cwd`", directory.display())]
@@ -195,7 +197,7 @@ impl Child {
         let io = |error: std::io::Error| failed(error.to_string());
         let (ours, theirs) = StdStream::pair().map_err(io)?;
         let mut guard = Command::new(&warden.program)
-            .arg0("servo-warden")
+            .arg0(format!("{LISTED}:{}", launch.component))
             .args(&warden.arguments)
             .env(MARKER, "1")
             .stdin(OwnedFd::from(theirs))
@@ -497,9 +499,10 @@ fn refused(launch: &Launch, refusal: Refusal) -> SpawnError {
             directory: directory.clone(),
             cause: refusal.message,
         },
-        (Step::Execute, _) if refusal.errno == Some(rustix::io::Errno::NOENT.raw_os_error()) => {
-            SpawnError::NotFound { program }
-        }
+        (Step::Find, _) => SpawnError::NotFound {
+            program,
+            cause: refusal.message,
+        },
         _ => SpawnError::Refused {
             program,
             cause: refusal.message,
@@ -507,6 +510,6 @@ fn refused(launch: &Launch, refusal: Refusal) -> SpawnError {
     }
 }
 
-fn milliseconds(duration: Duration) -> u64 {
+pub(crate) fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

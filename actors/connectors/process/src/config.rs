@@ -46,7 +46,8 @@ pub struct ComponentConfig {
     pub name: String,
     /// Program and arguments, without a shell. `{workers}` in an argument stands for the value of the
     /// setting `workers`; `{{` and `}}` stand for braces around a word. The program must stay in the
-    /// foreground.
+    /// foreground. A path such as `./service` is looked for in `cwd`, a bare name in the PATH of `env`, else
+    /// of Servo.
     #[serde(deserialize_with = "forgiving::texts")]
     pub command: Vec<String>,
     /// Working directory; that of Servo if absent.
@@ -203,19 +204,19 @@ impl Default for StopPolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[allow(missing_docs, reason = "the serialized names say it")]
 pub enum StopSignal {
-    #[serde(rename = "SIGTERM")]
+    #[serde(rename = "SIGTERM", alias = "TERM")]
     Term,
-    #[serde(rename = "SIGINT")]
+    #[serde(rename = "SIGINT", alias = "INT")]
     Int,
-    #[serde(rename = "SIGQUIT")]
+    #[serde(rename = "SIGQUIT", alias = "QUIT")]
     Quit,
-    #[serde(rename = "SIGHUP")]
+    #[serde(rename = "SIGHUP", alias = "HUP")]
     Hup,
-    #[serde(rename = "SIGUSR1")]
+    #[serde(rename = "SIGUSR1", alias = "USR1")]
     Usr1,
-    #[serde(rename = "SIGUSR2")]
+    #[serde(rename = "SIGUSR2", alias = "USR2")]
     Usr2,
-    #[serde(rename = "SIGKILL")]
+    #[serde(rename = "SIGKILL", alias = "KILL")]
     Kill,
 }
 

@@ -190,13 +190,19 @@ impl On<Startup> for Process {
                 .iter()
                 .map(|member| member.keeper.ensure_running(cancel)),
         );
-        for outcome in started.await {
-            outcome.map_err(gone)?.map_err(|error| match error {
-                StartError::Cancelled { .. } => cx.cancelled(),
-                error => EventError::failed(error.to_string()).with_reason("start-failed"),
-            })?;
-        }
-        Ok(())
+        let errors = started
+            .await
+            .into_iter()
+            .filter_map(|outcome| match outcome {
+                Ok(Ok(_)) => None,
+                Ok(Err(StartError::Cancelled { .. })) => Some(cx.cancelled()),
+                Ok(Err(error)) => {
+                    Some(EventError::failed(error.to_string()).with_reason("start-failed"))
+                }
+                Err(error) => Some(gone(error)),
+            });
+        // Whoever corrects one component wants to know of the others.
+        errors.reduce(both).map_or(Ok(()), Err)
     }
 }
 
@@ -260,7 +266,7 @@ impl On<Measure> for Process {
     async fn on(&self, event: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
         let readings = tokio::select! {
             biased;
-            readings = self.measure(event, cx) => readings?,
+            readings = self.measure(event) => readings?,
             () = cx.cancellation().cancelled() => return Err(cx.cancelled()),
         };
         let wanted = |reading: &Reading| {
@@ -272,22 +278,24 @@ impl On<Measure> for Process {
 }
 
 impl Process {
-    /// All processes are watched, wanted or not: the death of one spoils what the others measure.
-    async fn measure(
-        &self,
-        event: &Measure,
-        cx: &HandlerContext,
-    ) -> Result<Vec<Reading>, EventError> {
+    /// All processes are watched, wanted or not: the death of one spoils what the others measure. None is
+    /// started here: the load of the other connectors is on already.
+    async fn measure(&self, event: &Measure) -> Result<Vec<Reading>, EventError> {
         let control = &event.control;
         let each = self.members.iter().map(|member| async move {
             let name = member.keeper.component().name();
-            let pulse = running(member, cx).await?;
+            let failed = |text| EventError::measurement_failed(text).with_reason("died");
+            let standing = member.keeper.standing();
+            // What has ended meanwhile is recorded as such.
+            let Some(pulse) = standing.pulse.or(standing.ended) else {
+                return Err(failed(format!(
+                    "`{name}` does not run any more: it was stopped, or did not start again"
+                )));
+            };
             let (warmup, duration) = (control.warmup.as_std(), control.duration.as_std());
             record(&pulse, &member.names, warmup, duration)
                 .await
-                .map_err(|ended| {
-                    EventError::measurement_failed(died(name, &ended)).with_reason("died")
-                })
+                .map_err(|ended| failed(died(name, &ended)))
         });
         let recorded = futures_util::future::try_join_all(each).await?;
         Ok(recorded.into_iter().flatten().collect())

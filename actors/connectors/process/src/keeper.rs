@@ -46,6 +46,8 @@ pub struct Standing {
     pub values: Values,
     /// The process, if it lives.
     pub pulse: Option<Pulse>,
+    /// Otherwise the process that has ended by itself, until another one is started.
+    pub ended: Option<Pulse>,
 }
 
 /// The handle of a component's task. Dropping it kills the process.
@@ -163,10 +165,10 @@ impl Keeper {
     /// [`KeeperGone`]; inside, see [`StopError`].
     pub async fn stop(&self, limit: Duration) -> Result<Result<(), StopError>, KeeperGone> {
         self.closing.borrow().cancel();
+        // A caller that gives up waiting must not leave a component behind that can never start again.
+        let _reopen = Reopen(&self.closing);
         let (reply, answer) = oneshot::channel();
-        let stopped = self.ask(Command::Stop { limit, reply }, answer).await;
-        self.closing.send_replace(CancellationToken::new());
-        stopped
+        self.ask(Command::Stop { limit, reply }, answer).await
     }
 
     async fn ask<T>(
@@ -182,10 +184,20 @@ impl Keeper {
     }
 }
 
+/// Lets a component start again, when dropped.
+struct Reopen<'a>(&'a watch::Sender<CancellationToken>);
+
+impl Drop for Reopen<'_> {
+    fn drop(&mut self) {
+        self.0.send_replace(CancellationToken::new());
+    }
+}
+
 fn standing(tuner: &Tuner) -> Standing {
     Standing {
         values: tuner.values().clone(),
         pulse: tuner.pulse(),
+        ended: tuner.ended(),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::header::{CONNECTION, HeaderValue};
 use reqwest::{Client, StatusCode, redirect};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -48,6 +49,9 @@ pub struct AddressTaken {
 
 /// The client for HTTP probes: direct (the process is local), following no redirect to somebody else.
 ///
+/// No connection outlives its probe: kept alive, it would occupy a worker of a server that has one for
+/// each connection, all through the measurement.
+///
 /// # Errors
 /// When the system's certificates cannot be loaded.
 pub fn client() -> Result<Client, reqwest::Error> {
@@ -58,6 +62,12 @@ pub fn client() -> Result<Client, reqwest::Error> {
     Client::builder()
         .no_proxy()
         .redirect(redirect::Policy::none())
+        .pool_max_idle_per_host(0)
+        .default_headers(
+            [(CONNECTION, HeaderValue::from_static("close"))]
+                .into_iter()
+                .collect(),
+        )
         .timeout(TRY_LIMIT)
         .build()
 }

@@ -6,13 +6,18 @@ use std::fmt;
 use std::time::Duration;
 
 use reqwest::Client;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::child::{Child, Exit, Pulse, SpawnError, StopError};
+use crate::child::{Child, Exit, Pulse, SpawnError, StopError, milliseconds};
 use crate::component::{Component, ValueError, Values};
 use crate::readiness::{self, AddressTaken, NotReady};
 use crate::warden::WardenProgram;
 
+/// How long an occupied address is waited for where `ready` names no time.
+const ADDRESS_PATIENCE: Duration = Duration::from_secs(30);
+/// How long until a start that found its address in use is tried again.
+const ADDRESS_RETRY: Duration = Duration::from_millis(500);
 /// What the previous process may need to leave its address, beyond its grace.
 const ADDRESS_MARGIN: Duration = Duration::from_secs(1);
 
@@ -30,6 +35,17 @@ pub enum StartError {
     #[error("`{component}` ended with {exit} before it was ready{tail}{}", foreground_hint(.exit))]
     Died {
         component: String,
+        exit: Exit,
+        tail: LastLines,
+    },
+    /// The process could not listen, time and again; its last lines say so.
+    #[error(
+        "`{component}` found its address in use for {waited:?} and ended with {exit}: another process holds \
+         it, or connections of its predecessor linger (let it set SO_REUSEADDR){tail}"
+    )]
+    AddressInUse {
+        component: String,
+        waited: Duration,
         exit: Exit,
         tail: LastLines,
     },
@@ -83,6 +99,16 @@ impl fmt::Display for LastLines {
         }
         f.write_str("; its last lines:")?;
         self.0.iter().try_for_each(|line| write!(f, "\n  {line}"))
+    }
+}
+
+impl LastLines {
+    /// Whether they say that the process could not listen: every language's runtime says it in these words.
+    fn say_address_in_use(&self) -> bool {
+        self.0.iter().any(|line| {
+            let line = line.to_ascii_lowercase();
+            line.contains("address already in use") || line.contains("eaddrinuse")
+        })
     }
 }
 
@@ -188,6 +214,14 @@ impl Tuner {
         }
     }
 
+    /// The process that has ended by itself, until another one is started.
+    pub(crate) fn ended(&self) -> Option<Pulse> {
+        match &self.state {
+            State::Ready(child) => Some(child.pulse()).filter(|pulse| pulse.exit().is_some()),
+            State::Stopped | State::Starting | State::Failed => None,
+        }
+    }
+
     /// Starts the process with the last good values unless it runs.
     ///
     /// # Errors
@@ -289,7 +323,51 @@ impl Tuner {
         }
     }
 
+    /// Starts, again and again while the address is in use: that passes, and says nothing of the values.
     async fn start(
+        &self,
+        values: &Values,
+        cancel: &CancellationToken,
+    ) -> Result<Child, StartError> {
+        let began = Instant::now();
+        let patience = match &self.component.ready {
+            Some(ready) => ready.timeout,
+            None => ADDRESS_PATIENCE,
+        };
+        let mut told = false;
+        loop {
+            let error = match self.start_once(values, cancel).await {
+                Err(StartError::Died {
+                    component,
+                    exit,
+                    tail,
+                }) if tail.say_address_in_use() => StartError::AddressInUse {
+                    component,
+                    waited: Duration::from_millis(milliseconds(began.elapsed())),
+                    exit,
+                    tail,
+                },
+                outcome => return outcome,
+            };
+            if began.elapsed() >= patience {
+                return Err(error);
+            }
+            if !told {
+                told = true;
+                tracing::warn!(
+                    component = self.component.name(),
+                    "its address is in use: trying again for {patience:?}"
+                );
+            }
+            tokio::select! {
+                () = tokio::time::sleep(ADDRESS_RETRY) => {}
+                // The next attempt looks at the token.
+                () = cancel.cancelled() => {}
+            }
+        }
+    }
+
+    async fn start_once(
         &self,
         values: &Values,
         cancel: &CancellationToken,

@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 
 use super::{Refusal, Run, Step, WITHHELD, line};
@@ -13,20 +14,6 @@ use super::{Refusal, Run, Step, WITHHELD, line};
 const ORDER_LIMIT: u64 = 8 << 20;
 
 pub(super) fn main(parent: &OsStr) -> ExitCode {
-    #[cfg(target_os = "linux")]
-    {
-        let wanted = parent.to_str().and_then(|text| text.parse().ok());
-        let tied =
-            rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
-        // The warden may have ended before the line above: then nobody is left to signal.
-        let actual = rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get());
-        if tied.is_err() || wanted.is_none() || wanted != actual {
-            return ExitCode::FAILURE;
-        }
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = parent;
-
     // The duplicate closes itself on exec: the end of file is the sign of success.
     let Ok(mut socket) = std::io::stdin()
         .as_fd()
@@ -35,6 +22,10 @@ pub(super) fn main(parent: &OsStr) -> ExitCode {
     else {
         return ExitCode::FAILURE;
     };
+    if let Err(refusal) = tie_to(parent) {
+        let _ = socket.write_all(&line(&refusal));
+        return ExitCode::FAILURE;
+    }
     let mut text = Vec::new();
     let read = BufReader::new((&socket).take(ORDER_LIMIT)).read_until(b'\n', &mut text);
     let refusal = match read.and_then(|_| Ok(serde_json::from_slice::<Run>(&text)?)) {
@@ -44,6 +35,29 @@ pub(super) fn main(parent: &OsStr) -> ExitCode {
     // Without a reader there is nobody to tell.
     let _ = socket.write_all(&line(&refusal));
     ExitCode::from(127)
+}
+
+/// From here on the kernel kills this process, and the command that it becomes, when the warden ends.
+#[cfg(target_os = "linux")]
+fn tie_to(parent: &OsStr) -> Result<(), Refusal> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| Refusal::new(Step::Tie, &error.into()))?;
+    // The warden may have ended before the line above: then nobody is left to signal.
+    let wanted: Option<i32> = parent.to_str().and_then(|text| text.parse().ok());
+    let actual = getppid().map(|pid| pid.as_raw_nonzero().get());
+    if wanted.is_none() || wanted != actual {
+        return Err(Refusal::new(
+            Step::Tie,
+            &std::io::Error::other("the warden has ended"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn tie_to(_: &OsStr) -> Result<(), Refusal> {
+    Ok(())
 }
 
 /// Returns only when it has failed.
@@ -64,5 +78,44 @@ fn become_command(run: &Run) -> Refusal {
         }
     }
     command.envs(run.environment.iter().map(|(name, value)| (name, value)));
-    Refusal::new(Step::Execute, &command.exec())
+    let path = run
+        .environment
+        .iter()
+        .rev()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, path)| path.clone())
+        .or_else(|| std::env::var("PATH").ok());
+    not_executed(&run.program, path.as_deref(), &command.exec())
+}
+
+/// "No such file or directory" may mean three things, and names no file.
+fn not_executed(program: &str, path: Option<&str>, error: &std::io::Error) -> Refusal {
+    let refusal = Refusal::new(Step::Execute, error);
+    if error.raw_os_error() != Some(rustix::io::Errno::NOENT.raw_os_error()) {
+        return refusal;
+    }
+    let file = Path::new(program);
+    if !program.contains('/') {
+        let message = match path {
+            Some(path) => format!("it is in no directory of PATH ({path}): check `command`"),
+            None => "PATH is not set: give the whole path in `command`".to_owned(),
+        };
+        return Refusal {
+            step: Step::Find,
+            message,
+        };
+    }
+    if file.exists() {
+        let message = "the file is there, but not the interpreter that its first line names or the loader that it needs".to_owned();
+        return Refusal { message, ..refusal };
+    }
+    let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let message = format!(
+        "there is no file {}: check `command` and `cwd`",
+        file.display()
+    );
+    Refusal {
+        step: Step::Find,
+        message,
+    }
 }

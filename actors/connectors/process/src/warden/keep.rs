@@ -30,8 +30,7 @@ pub(super) fn main() -> ExitCode {
     {
         // Without it, processes that leave the group are still found as long as their parents live.
         let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-        // A name of its own, so that `killall servo` ends Servo but not its wardens.
-        let _ = std::fs::write("/proc/self/comm", "servo-warden");
+        let _ = std::fs::write("/proc/self/comm", super::LISTED);
     }
     // One thread only: the parent-death signal of stage 2 follows the thread that started it.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -153,7 +152,7 @@ async fn start(run: &Run, tree: &mut Tree) -> Result<Pid, Refusal> {
         std::env::current_exe().map_err(spawn)?
     };
     let mut command = Command::new(program);
-    command.arg0("servo-warden");
+    command.arg0(super::LISTED);
     // The host's binary needs the hidden word; the stand-alone warden was started without it.
     if std::env::args_os()
         .nth(1)

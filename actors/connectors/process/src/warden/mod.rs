@@ -8,6 +8,7 @@
 //!   file, sends the stop signal to the component's group, waits the grace, kills what is left.
 //! * **The warden is killed**: stage 2 has asked the kernel to be killed with its parent
 //!   (`PR_SET_PDEATHSIG`, which survives `exec`), and Servo kills the group.
+//! * **Servo is killed by name** (`killall servo`, `pkill servo`, `pkill -f servo`): the warden goes by another one.
 //! * **A grandchild leaves the group** (`setsid`, double fork): the warden is the subreaper of
 //!   everything below it, finds it and kills it too.
 //!
@@ -33,6 +34,10 @@ pub(crate) const MARKER: &str = "SERVO_WARDEN_RUNS";
 
 /// Names another program as the warden; see [`WardenProgram::from_environment`].
 pub const PROGRAM_VARIABLE: &str = "SERVO_WARDEN";
+
+/// How the warden is listed by `ps`: without "servo" in it, so that `pkill -9 servo` ends Servo and not those who clean up
+/// after it.
+pub(crate) const LISTED: &str = "warden";
 
 /// Variables with these prefixes are Servo's own (tokens among them) and do not reach a component.
 pub(crate) const WITHHELD: [&str; 3] = ["OPSANI_", "SERVO_", "SERVOD_"];
@@ -145,12 +150,10 @@ pub(crate) enum Report {
     Left { pids: Vec<i32> },
 }
 
-/// Why a command could not be started.
+/// Why a command could not be started. With [`Step::Find`], the message is for people and says where it was looked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Refusal {
     pub(crate) step: Step,
-    /// The system's error number, if it gave one.
-    pub(crate) errno: Option<i32>,
     pub(crate) message: String,
 }
 
@@ -160,8 +163,12 @@ pub(crate) struct Refusal {
 pub(crate) enum Step {
     /// Becoming a process at all.
     Spawn,
+    /// Being tied to the warden's life.
+    Tie,
     /// Changing to the working directory.
     Directory,
+    /// Finding the program.
+    Find,
     /// Executing the program.
     Execute,
 }
@@ -170,7 +177,6 @@ impl Refusal {
     pub(crate) fn new(step: Step, error: &std::io::Error) -> Self {
         Self {
             step,
-            errno: error.raw_os_error(),
             message: error.to_string(),
         }
     }

@@ -64,7 +64,7 @@ fn each_mistake_is_named_with_its_key() {
         (one("ready: {log: '/(/'}"), "`/(/` is no regular expression"),
         (one("ready: {log: x, timeout: 0}"), "components.web.ready.timeout: must be longer than 0"),
         (one("stop: {grace: 2d}"), "components.web.stop.grace: is longer than a day"),
-        (one("stop: {signal: TERM}"), "unknown variant `TERM`"),
+        (one("stop: {signal: SIGFOO}"), "unknown variant `SIGFOO`"),
         (setting("min: 1, max: 8, value: 2"), "components.web.settings.workers.step: is missing"),
         (setting("min: 9, max: 8, step: 1, value: 2"), "workers.min: min cannot be greater than max (9 > 8)"),
         (setting("min: 1, max: 8, step: -1, value: 2"), "workers.step: cannot be negative"),

@@ -237,6 +237,22 @@ fn a_death_fails_the_measurement_and_the_next_one_works() {
 }
 
 #[test]
+fn all_components_that_do_not_start_are_named() {
+    on_a_bus(
+        "all_components_that_do_not_start_are_named",
+        "components: {one: {command: [no-such-one]}, two: {command: [no-such-two]}}",
+        async |bus| {
+            let failed = within(bus.dispatch(Startup, DispatchOptions::default())).await;
+            let text = failed.map(|_| ()).unwrap_err().most_severe().to_string();
+            assert!(
+                text.contains("no-such-one") && text.contains("no-such-two"),
+                "{text}"
+            );
+        },
+    );
+}
+
+#[test]
 fn a_death_while_settling_undoes_the_adjustment() {
     let mark = Mark::new();
     on_a_bus(

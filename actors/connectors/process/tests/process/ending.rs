@@ -168,6 +168,38 @@ async fn killing_the_warden_takes_the_component_with_it() {
     within(keeper.stop(Duration::ZERO)).await.unwrap().unwrap();
 }
 
+/// `pkill -9 servo` and `pkill -9 -f servo` are how people end Servo: who cleans up after it must survive them.
+#[tokio::test]
+async fn the_warden_is_not_listed_as_servo() {
+    let mark = Mark::new();
+    let keeper = keeper(&stubborn(&mark, "0s"));
+    let pulse = within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    let warden = parent_of(pulse.pid);
+    let read = |file| std::fs::read_to_string(format!("/proc/{warden}/{file}")).unwrap();
+    assert_eq!(read("comm"), "warden\n");
+    assert_eq!(read("cmdline"), "warden:web\0");
+}
+
+#[tokio::test]
+async fn a_stop_that_is_given_up_does_not_forbid_the_next_start() {
+    let mark = Mark::new();
+    let keeper = keeper(&stubborn(&mark, "500ms"));
+    within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    let given_up = tokio::time::timeout(Duration::from_millis(50), keeper.stop(Duration::MAX));
+    assert!(given_up.await.is_err());
+    within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    within(keeper.stop(Duration::ZERO)).await.unwrap().unwrap();
+}
+
 /// The test binary as a program that holds a component; see `roles::holder`.
 async fn hold(mark: &Mark) -> tokio::process::Child {
     let holder = tokio::process::Command::new(this_binary())

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use servo_connector_process::child::SpawnError;
 use servo_connector_process::tuner::StartError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -164,6 +165,12 @@ async fn what_cannot_be_started_is_named() {
         "{error}"
     );
 
+    let error = start_error("components: {web: {command: [./service], cwd: /tmp}}").await;
+    assert_eq!(
+        error.to_string(),
+        "command `./service` not found: there is no file /tmp/service: check `command` and `cwd`"
+    );
+
     let error = start_error("components: {web: {command: [sleep, 10], cwd: /no/such/place}}").await;
     assert!(
         error
@@ -180,6 +187,64 @@ async fn what_cannot_be_started_is_named() {
         "{error}"
     );
     assert!(!error.blames_values());
+}
+
+#[tokio::test]
+async fn a_script_whose_interpreter_is_missing_is_not_called_missing() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let script = directory.path().join("service");
+    std::fs::write(&script, "#!/no/such/interpreter\n").unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let yaml = format!("components: {{web: {{command: [{}]}}}}", script.display());
+    // Another test may be forking while the script is still open for writing.
+    let mut text = start_error(&yaml).await.to_string();
+    while text.contains("Text file busy") {
+        text = start_error(&yaml).await.to_string();
+    }
+    assert!(
+        text.contains("the file is there, but not the interpreter"),
+        "{text}"
+    );
+}
+
+/// A server with one worker must not lose it to the probe that found it ready.
+#[tokio::test]
+async fn no_connection_outlives_its_probe() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let served = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 4096];
+        let size = stream.read(&mut request).await.unwrap();
+        let head = String::from_utf8_lossy(&request[..size]).to_ascii_lowercase();
+        assert!(head.contains("connection: close"), "{head}");
+        stream
+            .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await
+            .unwrap();
+        // The end of the stream, although the server would go on.
+        assert_eq!(stream.read(&mut request).await.unwrap_or(0), 0);
+    };
+    let client = servo_connector_process::readiness::client().unwrap();
+    let probe = async { drop(client.get(url).send().await.unwrap()) };
+    within(async { tokio::join!(served, probe) }).await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let tried = directory.path().join("tried");
+    let mut tuner = tuner(&format!(
+        r#"
+components:
+  web:
+    command: [sh, -c, '[ -e {0} ] && {{ echo up; exec sleep 1000; }}; touch {0}; echo "bind: Address already in use" >&2; exit 1']
+    ready: {{log: up}}
+"#,
+        tried.display()
+    ));
+    within(tuner.ensure_running(&never())).await.unwrap();
 }
 
 #[tokio::test]
@@ -225,7 +290,7 @@ components:
   web:
     command: {}
     env: {{PORT: {}}}
-    ready: {{log: "never printed"}}
+    ready: {{log: "never printed", timeout: 300ms}}
 "#,
         server_command(),
         stranger.local_addr().unwrap().port()
@@ -236,6 +301,8 @@ components:
         text.contains("exit status 98") && text.contains("cannot listen on"),
         "{text}"
     );
+    assert!(text.contains("found its address in use for"), "{text}");
+    assert!(!error.blames_values(), "{text}");
 }
 
 #[tokio::test]
