@@ -24,7 +24,7 @@ use crate::{
     notice::Notice,
     problem::Problem,
     result::{Applied, StudyResult, TrialCounts, Verdict},
-    session::{Desk, Goal, Session, Uids, idle, rest, sleep},
+    session::{Desk, FEW_ERRORS, Goal, Session, Uids, idle, limits_errors, rest, sleep},
     store::{NewStudy, Store, StoreError, StudyRecord, TrialRecord},
     study::{StudyConfig, fingerprint},
 };
@@ -313,7 +313,7 @@ impl Engine {
             },
             None => application.current().unwrap_or_default(),
         };
-        let constraints: Vec<String> = config.map_or_else(Vec::new, |study| {
+        let mut constraints: Vec<String> = config.map_or_else(Vec::new, |study| {
             study
                 .constraints
                 .0
@@ -321,6 +321,9 @@ impl Engine {
                 .map(|named| named.constraint.source().to_owned())
                 .collect()
         });
+        if config.is_some_and(|study| limits_errors(study, &application)) {
+            constraints.push(FEW_ERRORS.to_owned());
+        }
         // The fingerprint is of the configured study even where it is not made, so that adding a study to
         // an observed application begins a new one.
         let study = at.store.activate_study(
@@ -366,6 +369,13 @@ impl Engine {
             budget = config.budget(space.dimensions().len()), settings = space.dimensions().len(),
             baseline = %study.baseline, "{verb} a study: {}", config.objective.text()
         );
+        if application.current().is_ok_and(|now| now != study.baseline) {
+            tracing::info!(
+                optimizer = %self.optimizer, study = study.id,
+                "the application describes other values than those the study began from; it is compared with \
+                 the latter still"
+            );
+        }
         match application.point(&study.baseline) {
             Ok(point) if !space.contains(&point) => tracing::warn!(
                 optimizer = %self.optimizer, study = study.id,
@@ -391,6 +401,7 @@ impl Engine {
             chosen: None,
             gain: None,
             applied: Applied::Untouched,
+            judged_by: Vec::new(),
             trials: TrialCounts::default(),
             started_at: at.now,
             ended_at: at.now,

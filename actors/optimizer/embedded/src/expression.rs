@@ -131,6 +131,14 @@ impl Node {
         }
     }
 
+    fn mentions(&self, wanted: &str) -> bool {
+        let mut found = false;
+        self.visit_names(&mut |name| {
+            found |= name.pieces.last().is_some_and(|piece| piece == wanted);
+        });
+        found
+    }
+
     fn bare_baseline(&self) -> Option<&Name> {
         let mut found = None;
         self.visit_names(&mut |name| {
@@ -188,6 +196,13 @@ impl Formula {
     /// When a name is neither a metric nor a setting of `vocabulary`; the message names the nearest one that is.
     pub fn bind(&self, vocabulary: &Vocabulary) -> Result<BoundFormula, ExpressionError> {
         bind::formula(self, vocabulary)
+    }
+}
+
+impl Formula {
+    /// Whether `name` is spoken of, as a metric or of the baseline.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.root.mentions(name)
     }
 }
 
@@ -253,6 +268,13 @@ impl Constraint {
     /// When a name is unknown.
     pub fn bind(&self, vocabulary: &Vocabulary) -> Result<BoundConstraint, ExpressionError> {
         bind::constraint(self, vocabulary)
+    }
+}
+
+impl Constraint {
+    /// Whether `name` is spoken of, as a metric or of the baseline.
+    pub(crate) fn mentions(&self, name: &str) -> bool {
+        self.left.mentions(name) || self.right.mentions(name)
     }
 }
 

@@ -17,6 +17,8 @@ pub struct TrialEvent {
     pub budget: usize,
     /// The trial.
     pub trial: TrialRecord,
+    /// The metrics which objective and constraints are computed from.
+    pub judged_by: Vec<String>,
     /// The units of its metrics as on the wire, where they have one.
     pub units: BTreeMap<String, String>,
 }

@@ -31,11 +31,13 @@ pub struct StudyResult {
     pub gain: Option<Gain>,
     /// Which configuration the application was left with.
     pub applied: Applied,
+    /// The metrics which objective and constraints are computed from, those of the objective first.
+    pub judged_by: Vec<String>,
     /// How the trials went.
     pub trials: TrialCounts,
     /// When the study was begun.
     pub started_at: Timestamp,
-    /// When it ended.
+    /// When its last trial ended; for a study that could not go on, when that was found.
     pub ended_at: Timestamp,
     /// Seconds between the two, the time between interruptions included.
     pub duration_seconds: f64,
@@ -56,6 +58,9 @@ pub enum Verdict {
     BaselineInfeasible {
         /// Probability that the baseline keeps them.
         p_feasible: f64,
+        /// Whether a configuration was found that keeps them.
+        #[serde(default)]
+        remedied: bool,
     },
     /// No configuration keeps the constraints surely enough.
     NothingFeasible {
@@ -92,16 +97,28 @@ impl fmt::Display for Verdict {
             Self::NoImprovement { reason } => {
                 write!(formatter, "no improvement, the baseline stays: {reason}")
             }
-            Self::BaselineInfeasible { p_feasible } => write!(
+            Self::BaselineInfeasible {
+                p_feasible,
+                remedied: true,
+            } => write!(
                 formatter,
-                "the baseline itself breaks a constraint (probability that it keeps all: {p_feasible:.2})"
+                "remedied: the baseline breaks a constraint (probability that it keeps all: {p_feasible:.2}), \
+                 the chosen configuration keeps them"
+            ),
+            Self::BaselineInfeasible {
+                p_feasible,
+                remedied: false,
+            } => write!(
+                formatter,
+                "the baseline breaks a constraint (probability that it keeps all: {p_feasible:.2}), and nothing \
+                 tried keeps all of them surely enough; relax a constraint, widen a range or allow more trials"
             ),
             Self::NothingFeasible { p_feasible } => write!(
                 formatter,
                 "no configuration keeps all constraints surely enough (best probability: {p_feasible:.2}); \
                  relax a constraint, widen a range or allow more trials"
             ),
-            Self::Observed { reason } => write!(formatter, "measured once, not tuned: {reason}"),
+            Self::Observed { reason } => write!(formatter, "not tuned: {reason}"),
             Self::Stopped { reason } => write!(formatter, "stopped: {reason}"),
         }
     }
@@ -130,7 +147,10 @@ impl Spread {
         let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
         Some(Self {
             mean,
-            sd: (n > 1).then(|| (squares / (n - 1) as f64).sqrt()),
+            // Equal values differ from their mean by its rounding.
+            sd: (n > 1)
+                .then(|| (squares / (n - 1) as f64).sqrt())
+                .map(|sd| if sd <= 1e-12 * mean.abs() { 0.0 } else { sd }),
             n,
         })
     }

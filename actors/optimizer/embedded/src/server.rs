@@ -29,7 +29,10 @@ use servo_protocol::Request;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::optimizer::{EmbeddedOptimizer, HandleError};
+use crate::{
+    optimizer::{EmbeddedOptimizer, HandleError},
+    study::MAX_ID,
+};
 
 /// How a server behaves.
 #[derive(Debug, Clone)]
@@ -136,9 +139,6 @@ impl Target {
         }
     }
 }
-
-/// Longest accepted optimizer id; the protocol's own grammar allows 115 characters.
-const MAX_ID: usize = 256;
 
 async fn answer(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response {
     let (parts, body) = request.into_parts();

@@ -8,6 +8,7 @@
 mod choice;
 mod conclusion;
 mod outcome;
+mod soundness;
 
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use jiff::Timestamp;
 use servo_messages::{Adjustment, Control};
 use servo_protocol::{Command, CommandKind, CommandUid, Operation, Outcome, Sleep};
 use servo_search::Space;
+
+pub(crate) use soundness::{FEW_ERRORS, limits_errors};
 
 use crate::{
     application::{Application, Assignment},

@@ -14,6 +14,7 @@
 //!
 //! A study file of `servo optimizer serve` holds the same keys, one document for each optimizer id.
 
+mod bounds;
 mod objective;
 
 pub use objective::{Constraints, NamedConstraint, Objective};
@@ -59,7 +60,7 @@ macro_rules! with_study_keys {
 
             /// How many trials to make in all, the baseline's and the last re-measurements included.
             /// Default: 10 + 10 for each adjustable setting, at most 200.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[serde(default, deserialize_with = "bounds::trials", skip_serializing_if = "Option::is_none")]
             #[schemars(range(min = 1, max = 10000))]
             pub trials: Option<u32>,
 
@@ -68,7 +69,7 @@ macro_rules! with_study_keys {
             pub warmup: Duration,
 
             /// How long to measure. Default: one minute.
-            #[serde(default = "one_minute")]
+            #[serde(default = "one_minute", deserialize_with = "bounds::duration")]
             pub duration: Duration,
 
             /// How long after a measurement its metrics are complete.
@@ -92,13 +93,13 @@ macro_rules! with_study_keys {
 
             /// How many of the last trials re-measure the finalists. Default: an eighth of the trials, at
             /// least 2 and at most 6.
-            #[serde(default, skip_serializing_if = "Option::is_none")]
+            #[serde(default, deserialize_with = "bounds::confirmations", skip_serializing_if = "Option::is_none")]
             #[schemars(range(max = 1000))]
             pub confirmations: Option<u32>,
 
             /// After how many failures in a row, with the configuration the study began from, to stop: the
             /// target is broken then, not a configuration. What was measured is kept; the next start goes on.
-            #[serde(default = "five")]
+            #[serde(default = "five", deserialize_with = "bounds::max_failures")]
             #[schemars(range(min = 1, max = 1000))]
             pub max_failures: u32,
 
@@ -114,7 +115,7 @@ with_study_keys! {
     pub struct StudyConfig {
         /// The optimizer id whose servos get this study. Without one it is for every id that no other
         /// document names; each id has its own trials all the same.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "bounds::id", skip_serializing_if = "Option::is_none")]
         pub id: Option<String>,
     }
 }
@@ -123,7 +124,7 @@ with_study_keys! {
     /// `optimizer: {embedded: {...}}` of `servo.yaml`: a study made inside the servo's own process.
     pub struct EmbeddedConfig {
         /// The optimizer id under which the trials are kept. Default: `local/<name of the servo>`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default, deserialize_with = "bounds::id", skip_serializing_if = "Option::is_none")]
         pub id: Option<String>,
 
         /// The file of trials. Default: `servo-trials.db` in the working directory.
@@ -135,6 +136,18 @@ with_study_keys! {
         pub keep_running: bool,
     }
 }
+
+/// Most trials of a study.
+const MAX_TRIALS: u32 = 10_000;
+
+/// Most re-measurements of finalists.
+const MAX_CONFIRMATIONS: u32 = 1000;
+
+/// Most failures in a row that may be asked for.
+const MAX_FAILURES: u32 = 1000;
+
+/// Longest accepted optimizer id in bytes; the protocol's own grammar allows 115 characters.
+pub(crate) const MAX_ID: usize = 256;
 
 fn one_minute() -> Duration {
     Duration::from_secs(60)
@@ -170,7 +183,7 @@ pub enum StudyError {
         problem: String,
     },
     /// Two documents for one id.
-    #[error("the study file has two documents for {}", .id.as_deref().map_or("servos of any id (give one of them an `id`)".to_owned(), |id| format!("the optimizer id {id}")))]
+    #[error("two studies are for {}", .id.as_deref().map_or("servos of any id; give one of them an `id`".to_owned(), |id| format!("the optimizer id {id}; give one of them another `id`")))]
     Twice {
         /// The id.
         id: Option<String>,
@@ -188,12 +201,14 @@ impl StudyConfig {
             Self {
                 trials: Some(trials),
                 ..
-            } if !(1..=10_000).contains(trials) => refuse("trials", *trials, "between 1 and 10000"),
+            } if !(1..=MAX_TRIALS).contains(trials) => {
+                refuse("trials", *trials, "between 1 and 10000")
+            }
             Self {
                 confirmations: Some(found),
                 ..
-            } if *found > 1000 => refuse("confirmations", *found, "at most 1000"),
-            Self { max_failures, .. } if !(1..=1000).contains(max_failures) => {
+            } if *found > MAX_CONFIRMATIONS => refuse("confirmations", *found, "at most 1000"),
+            Self { max_failures, .. } if !(1..=MAX_FAILURES).contains(max_failures) => {
                 refuse("max_failures", *max_failures, "between 1 and 1000")
             }
             _ => Ok(()),

@@ -740,6 +740,160 @@ fn a_missing_metric_is_named_and_asked_for_twice() {
     assert_eq!(rig.gc, "serial");
 }
 
+/// A measurement with errors, and with what the load generator says of itself.
+fn under_load(rig: &mut Rig, errors: f64, health: Option<&str>) -> Outcome {
+    let metrics = json!({
+        "p99": {"unit": "ms", "value": if errors > 0.0 { 1.0 } else { rig.p99() }},
+        "error_rate": {"unit": "%", "value": errors},
+    });
+    rig.serial += 1;
+    let Outcome::Ok(Payload::Measurement(mut report)) = rig.measured(metrics) else {
+        panic!("a measurement was made")
+    };
+    if let Some(health) = health {
+        report
+            .annotations
+            .insert("load_health".to_owned(), health.to_owned());
+    }
+    Outcome::Ok(Payload::Measurement(report))
+}
+
+fn measuring(command: &Command) -> bool {
+    matches!(command.kind, CommandKind::Measure { .. })
+}
+
+#[test]
+fn a_measurement_that_the_load_generator_disowns_is_made_again() {
+    let mut rig = Rig::new(Some(usual()));
+    rig.hello();
+    let mut disowned = 0;
+    rig.run(|rig, command| {
+        measuring(command).then(|| {
+            let now = rig.serial == 0 || rig.serial == 5;
+            disowned += usize::from(now);
+            let health = match (now, rig.serial) {
+                (true, _) => Some("invalid: 40 of 100 requests were not sent"),
+                (_, 7) => Some("degraded: the load generator itself was late by 8.0 ms (p99)"),
+                _ => None,
+            };
+            under_load(rig, 0.0, health)
+        })
+    });
+    assert_eq!(disowned, 2);
+    let trials = rig.trials();
+    assert_eq!(trials.len(), 14);
+    assert_eq!(trials.iter().map(|trial| trial.attempts).sum::<u32>(), 2);
+    assert!(trials.iter().all(|trial| trial.objective.is_some()));
+    assert_eq!(rig.result().unwrap().verdict, Verdict::Improved);
+
+    // A configuration that never lets the load through is no answer, and no reason to go on for ever.
+    let mut rig = Rig::new(Some(usual()));
+    rig.hello();
+    rig.run(|rig, command| {
+        measuring(command).then(|| {
+            let collapsed = rig.gc == "parallel";
+            under_load(
+                rig,
+                0.0,
+                collapsed.then_some("invalid: 90 of 100 requests were not sent"),
+            )
+        })
+    });
+    assert_eq!(rig.gc, "serial");
+    let failed = |trial: &&crate::store::TrialRecord| trial.state == TrialState::Failed;
+    let trials = rig.trials();
+    let message = trials.iter().find(failed).unwrap().message.as_deref();
+    assert!(
+        message.unwrap().contains("90 of 100 requests"),
+        "{message:?}"
+    );
+}
+
+#[test]
+fn a_target_that_answers_nothing_but_errors_is_not_tuned() {
+    let mut rig = Rig::new(Some(usual()));
+    rig.hello();
+    let mut asked = 0;
+    let reason = rig.run(|rig, command| {
+        measuring(command).then(|| {
+            asked += 1;
+            under_load(rig, 100.0, None)
+        })
+    });
+    assert_eq!(asked, 5);
+    assert!(reason.contains("every request failed"), "{reason}");
+    assert!(reason.contains("address of the target"), "{reason}");
+    assert!(
+        rig.trials()
+            .iter()
+            .all(|trial| trial.state == TrialState::Pending)
+    );
+}
+
+#[test]
+fn what_fails_fast_does_not_win_although_nobody_limited_errors() {
+    let fast = "{objective: {minimize: p99}, trials: 12, seed: 1, settlement: 2s}";
+    let shedding = |rig: &mut Rig, command: &Command| {
+        measuring(command).then(|| {
+            let errors = if rig.cpu < 8 { 30.0 } else { 0.0 };
+            under_load(rig, errors, None)
+        })
+    };
+    let mut rig = Rig::new(Some(config(fast)));
+    rig.descriptor["measurement"]["metrics"]["error_rate"] = json!({"unit": "%"});
+    rig.hello();
+    rig.run(shedding);
+    assert!(rig.cpu >= 8, "{}", rig.cpu);
+    let result = rig.result().unwrap();
+    assert_eq!(result.constraints, ["error_rate <= baseline + 1 (implied)"]);
+    assert!(result.trials.infeasible > 0, "{:?}", result.trials);
+
+    // Whoever speaks of errors is taken at their word.
+    let careless = fast.replace("trials", "constraints: [error_rate <= 60], trials");
+    let mut rig = Rig::new(Some(config(&careless)));
+    rig.descriptor["measurement"]["metrics"]["error_rate"] = json!({"unit": "%"});
+    rig.hello();
+    rig.run(shedding);
+    assert!(rig.cpu < 8, "{}", rig.cpu);
+    assert_eq!(rig.result().unwrap().constraints, ["error_rate <= 60"]);
+}
+
+#[test]
+fn a_verdict_says_what_was_seen_and_what_to_do() {
+    let short = "{objective: {minimize: p99}, trials: 3, seed: 2, settlement: 2s}";
+    let mut rig = Rig::new(Some(config(short)));
+    rig.hello();
+    rig.run(|_, _| None);
+    let result = rig.result().unwrap().clone();
+    let verdict = result.verdict.to_string();
+    assert!(
+        verdict.contains("trial 3 was better, but measured only once"),
+        "{verdict}"
+    );
+    assert_eq!(result.judged_by, ["p99"]);
+
+    // Said again later, the study is as long as it was.
+    rig.seconds += 3600;
+    rig.kill_all();
+    rig.run(|_, _| None);
+    assert_eq!(rig.result().unwrap().ended_at, result.ended_at);
+
+    for (limit, sentence) in [
+        (140, "remedied: the baseline breaks a constraint"),
+        (50, "and nothing tried keeps all of them"),
+    ] {
+        let yaml = format!(
+            "{{objective: {{minimize: 'settings.web.cpu + 0 * p99'}}, constraints: ['p99 <= {limit}'], \
+             trials: 14, settlement: 2s}}"
+        );
+        let mut rig = Rig::new(Some(config(&yaml)));
+        rig.hello();
+        rig.run(|_, _| None);
+        let verdict = rig.result().unwrap().verdict.to_string();
+        assert!(verdict.contains(sentence), "{verdict}");
+    }
+}
+
 #[test]
 fn an_application_that_cannot_be_described_is_given_up_in_the_end() {
     let mut rig = Rig::new(Some(usual()));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Goal, Session};
+use super::{FEW_ERRORS, Goal, Session};
 use crate::{
     application::Assignment,
     problem::{BaselineValues, Problem, SearchProblem},
@@ -103,9 +103,12 @@ impl Session {
         finished
             .filter_map(|trial| {
                 let point = self.application.point(&trial.settings).ok()?;
-                // Only what was measured has an objective.
+                // Only what was measured has an objective. What the search does not know to be forbidden has failed
+                // to it.
+                let broke_down = trial.violated.iter().any(|name| name == FEW_ERRORS);
                 let outputs = trial
                     .objective
+                    .filter(|_| !broke_down)
                     .and_then(|_| problem.output_values(&trial.metrics));
                 let outcome = outputs.map_or(
                     servo_search::Outcome::Failed,

@@ -9,7 +9,7 @@ use crate::{
     notice::Notice,
     problem::SearchProblem,
     result::{Applied, Belief, Gain, Standing, StudyResult, TrialCounts, Verdict},
-    store::StoreError,
+    store::{StoreError, TrialRecord, TrialState},
     study::Apply,
 };
 
@@ -46,7 +46,7 @@ impl Session {
                     (Some(_), Apply::Best) if !self.fall_back => Applied::Chosen,
                     _ => Applied::Baseline,
                 };
-                let verdict = verdict(&answer.verdict);
+                let verdict = self.verdict(&answer);
                 (
                     self.result(verdict, Some(&answer), target.clone(), desk.now),
                     target,
@@ -200,6 +200,13 @@ impl Session {
                 ..standing
             }
         });
+        // Asked again later, a study that is over has not become longer.
+        let last = self
+            .trials
+            .iter()
+            .filter_map(|trial| trial.finished_at)
+            .max();
+        let ended_at = last.filter(|_| verdict.is_answer()).unwrap_or(now);
         StudyResult {
             optimizer: self.study.optimizer.clone(),
             study: self.study.id,
@@ -210,33 +217,80 @@ impl Session {
             chosen,
             gain,
             applied,
+            judged_by: self.judged_by().to_vec(),
             trials: TrialCounts::of(self.budget(), &self.trials),
             started_at: self.study.created_at,
-            ended_at: now,
-            duration_seconds: now
+            ended_at,
+            duration_seconds: ended_at
                 .duration_since(self.study.created_at)
                 .as_secs_f64()
                 .max(0.0),
         }
     }
-}
 
-fn verdict(verdict: &servo_search::Verdict) -> Verdict {
-    match verdict {
-        servo_search::Verdict::Improved => Verdict::Improved,
-        servo_search::Verdict::NoImprovement { reason } => Verdict::NoImprovement {
-            reason: reason.clone(),
-        },
-        servo_search::Verdict::BaselineInfeasible { p_feasible } => Verdict::BaselineInfeasible {
-            p_feasible: *p_feasible,
-        },
-        servo_search::Verdict::NothingFeasible { p_feasible } => Verdict::NothingFeasible {
-            p_feasible: *p_feasible,
-        },
-        servo_search::Verdict::NoBaseline | servo_search::Verdict::NoData => {
-            Verdict::NoImprovement {
-                reason: verdict.to_string(),
+    fn verdict(&self, answer: &servo_search::Answer) -> Verdict {
+        match &answer.verdict {
+            servo_search::Verdict::Improved => Verdict::Improved,
+            servo_search::Verdict::NoImprovement { reason } => {
+                let luck = self
+                    .best_seen_once()
+                    .map(|trial| {
+                        format!(
+                            " (trial {} was better, but measured only once, which may be luck; allow more trials \
+                             to confirm it)",
+                            trial.number
+                        )
+                    })
+                    .unwrap_or_default();
+                Verdict::NoImprovement {
+                    reason: format!("{reason}{luck}"),
+                }
+            }
+            servo_search::Verdict::BaselineInfeasible { p_feasible } => {
+                Verdict::BaselineInfeasible {
+                    p_feasible: *p_feasible,
+                    remedied: answer.chosen.is_some(),
+                }
+            }
+            servo_search::Verdict::NothingFeasible { p_feasible } => Verdict::NothingFeasible {
+                p_feasible: *p_feasible,
+            },
+            servo_search::Verdict::NoBaseline | servo_search::Verdict::NoData => {
+                Verdict::NoImprovement {
+                    reason: answer.verdict.to_string(),
+                }
             }
         }
+    }
+
+    /// The best trial of a configuration that was measured only once, if it looked better than every
+    /// measurement of the baseline.
+    fn best_seen_once(&self) -> Option<&TrialRecord> {
+        let Goal::Tune { problem, .. } = &self.goal else {
+            return None;
+        };
+        let cost = |trial: &TrialRecord| {
+            let objective = trial.objective?;
+            Some(if problem.maximises() {
+                -objective
+            } else {
+                objective
+            })
+        };
+        let baseline = self
+            .measured_baseline()
+            .filter_map(cost)
+            .min_by(f64::total_cmp)?;
+        let once = |trial: &&TrialRecord| {
+            let same = |other: &&TrialRecord| other.settings == trial.settings;
+            trial.state == TrialState::Completed && self.trials.iter().filter(same).count() == 1
+        };
+        self.trials
+            .iter()
+            .filter(once)
+            .filter_map(|trial| Some((cost(trial)?, trial)))
+            .filter(|(cost, _)| *cost < baseline)
+            .min_by(|left, right| left.0.total_cmp(&right.0))
+            .map(|(_, trial)| trial)
     }
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use servo_messages::MeasurementReport;
 use servo_protocol::{Explanation, Outcome, Payload};
 
-use super::{Desk, Goal, MAX_ATTEMPTS, SLO_VIOLATION, Session, Stage, rest};
+use super::{
+    Desk, FEW_ERRORS, Goal, MAX_ATTEMPTS, SLO_VIOLATION, Session, Stage, rest, soundness::unsound,
+};
 use crate::{
     notice::{Notice, TrialEvent},
     store::{Finding, Purpose, Step, StoreError, TrialRecord, TrialState},
@@ -93,10 +95,16 @@ impl Session {
             };
             return self.finish(trial, TrialState::Completed, finding, desk);
         };
+        if let Some(why) = unsound(report) {
+            return self.attempt_failed(trial, Step::Measure, &why, desk);
+        }
         let own = (trial.settings == self.study.baseline).then_some(&metrics);
         let baseline = self.baseline_values(problem, own);
         match problem.worth(&trial.settings, &metrics, &baseline) {
-            Ok(worth) => {
+            Ok(mut worth) => {
+                if self.breaks_down(trial, report) {
+                    worth.violated.push(FEW_ERRORS.to_owned());
+                }
                 let state = if worth.violated.is_empty() {
                     TrialState::Completed
                 } else {
@@ -182,7 +190,7 @@ impl Session {
         };
         self.stop(
             format!(
-                "the target failed {times} even with the configuration the study began from; {message}. \
+                "carrying out a trial failed {times} even with the configuration the study began from; {message}. \
                  Repair it and start again: the study goes on where it stopped"
             ),
             desk,
@@ -240,8 +248,17 @@ impl Session {
                 .count(),
             budget: self.budget(),
             units: self.units(&finished),
+            judged_by: self.judged_by().to_vec(),
             trial: finished,
         })));
+    }
+
+    /// The metrics which objective and constraints are computed from.
+    pub(super) fn judged_by(&self) -> &[String] {
+        match &self.goal {
+            Goal::Tune { problem, .. } => problem.outputs(),
+            Goal::Observe { .. } => &[],
+        }
     }
 
     fn units(&self, trial: &TrialRecord) -> BTreeMap<String, String> {

@@ -81,6 +81,26 @@ fn mistakes_are_named_with_their_place() {
             "5 apples",
         ),
         (
+            "{objective: {minimize: p99}, duration: 0s}",
+            "measures nothing",
+        ),
+        (
+            "{objective: {minimize: p99}, max_failures: 0}",
+            "0 is not between 1 and 1000",
+        ),
+        (
+            "{objective: {minimize: p99}, confirmations: 1001}",
+            "1001 is not between 0 and 1000",
+        ),
+        (
+            "{objective: {minimize: p99}, id: ' '}",
+            "at least one character",
+        ),
+        (
+            "{objective: {minimize: p99}, id: \"a\\nb\"}",
+            "control characters",
+        ),
+        (
             "{objective: {minimize: p99}, constraints: 5}",
             "a list of comparisons",
         ),
@@ -124,7 +144,7 @@ fn a_study_file_holds_one_study_for_each_id_and_one_for_the_rest() {
     let error = Studies::from_yaml("{objective: {minimize: x}, trials: 0}").unwrap_err();
     assert_eq!(
         error.to_string(),
-        "`trials` is 0, but must be between 1 and 10000"
+        "cannot read the study file: document 1: `trials`: 0 is not between 1 and 10000"
     );
 }
 
