@@ -14,9 +14,12 @@ use crate::{
     attack::{Attack, Summary, Update},
     config::VegetaConfig,
     metric::LoadMetric,
-    report::{Health, Report},
+    report::{Ailment, Health, Report},
     target::Target,
 };
+
+/// Error texts that the annotation names.
+const MOST_SHOWN_ERRORS: usize = 3;
 
 /// Generates open-loop HTTP load during each measurement.
 #[derive(Debug)]
@@ -220,13 +223,29 @@ fn annotate(measurement: &mut Measurement, summary: &Summary) {
             .annotations
             .insert("load_missed".to_owned(), text);
     }
-    if let Some(health @ (Health::Degraded(_) | Health::Invalid(_))) =
-        summary.report.as_ref().map(|report| report.health)
-    {
-        tracing::warn!(%health, "the load generator did not keep its schedule");
-        measurement
-            .annotations
-            .insert("load_health".to_owned(), health.to_string());
+    if let Some(report) = &summary.report {
+        let health = report.health;
+        match health {
+            Health::Valid => {}
+            // Told above.
+            Health::Degraded(Ailment::Missed { .. }) | Health::Invalid(Ailment::Missed { .. }) => {}
+            // Worth a note: what it adds also shows in the scatter of the figures.
+            Health::Degraded(Ailment::Late { .. }) => tracing::info!("the load was {health}"),
+            Health::Invalid(Ailment::Late { .. }) => {
+                tracing::warn!("the load was {health}: it was not the planned one");
+            }
+        }
+        if health != Health::Valid {
+            measurement
+                .annotations
+                .insert("load_health".to_owned(), health.to_string());
+        }
+        if let Some(text) = failures(report) {
+            tracing::warn!("{text}");
+            measurement
+                .annotations
+                .insert("load_errors".to_owned(), text);
+        }
     }
     if dropped_updates > 0 {
         tracing::warn!(
@@ -234,6 +253,29 @@ fn annotate(measurement: &mut Measurement, summary: &Summary) {
             "reports were lost because this servo was busy"
         );
     }
+}
+
+/// What went wrong, for people: the metrics only say how often.
+fn failures(report: &Report) -> Option<String> {
+    let (shown, others) = report
+        .errors
+        .split_at(report.errors.len().min(MOST_SHOWN_ERRORS));
+    if shown.is_empty() {
+        return None;
+    }
+    let requests = report.requests;
+    let mut text = if report.success > 0.0 {
+        let share = LoadMetric::ErrorRate.value(report);
+        format!("{share:.2}% of {requests} requests failed")
+    } else {
+        format!("all {requests} requests failed (latencies tell how fast)")
+    };
+    text.push_str(": ");
+    text.push_str(&shown.join("; "));
+    if !others.is_empty() {
+        text.push_str(&format!("; and {} other errors", others.len()));
+    }
+    Some(text)
 }
 
 fn failed(cause: impl std::fmt::Display) -> EventError {

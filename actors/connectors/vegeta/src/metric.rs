@@ -7,6 +7,11 @@ use servo_messages::{Metric, Unit};
 use crate::report::Report;
 
 /// One metric of a report.
+///
+/// Latencies are those of **all** requests, failed ones too: a server that refuses connections answers within a fraction of a
+/// millisecond, and one whose every request times out with exactly the timeout. So whoever makes latency an objective or a
+/// constraint also constrains `error_rate` (such as `error_rate <= 0.1`), or wants `throughput`, which counts successes only. A
+/// run in which everything fails is a valid measurement with an error rate of 100.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LoadMetric {
     /// Successful responses per minute.

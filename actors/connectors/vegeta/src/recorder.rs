@@ -1,13 +1,13 @@
 //! Adds up requests into a [`Report`], in memory that does not grow with their number.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
 use hdrhistogram::Histogram;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
     client::Reply,
-    report::{Bytes, Health, Latencies, Report},
+    report::{Bytes, Health, Latencies, Lateness, Report},
     schedule::duration_from_nanos,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Recorder {
     lag: Distribution,
     /// The lag of requests that had a free slot when they were due.
     pacing_lag: Distribution,
+    /// The latency without that lag.
+    punctual: Distribution,
     requests: u64,
     successes: u64,
     bytes_in: u64,
@@ -68,6 +70,7 @@ impl Recorder {
             service: Distribution::new()?,
             lag: Distribution::new()?,
             pacing_lag: Distribution::new()?,
+            punctual: Distribution::new()?,
             requests: 0,
             successes: 0,
             bytes_in: 0,
@@ -88,6 +91,7 @@ impl Recorder {
             &mut self.service,
             &mut self.lag,
             &mut self.pacing_lag,
+            &mut self.punctual,
         ] {
             distribution.clear();
         }
@@ -111,11 +115,16 @@ impl Recorder {
             ..
         } = *sample;
         let lag = started.saturating_sub(intended);
-        self.latency.record(ended.saturating_sub(intended));
-        self.service.record(ended.saturating_sub(started));
+        let latency = ended.saturating_sub(intended);
+        let service = ended.saturating_sub(started);
+        self.latency.record(latency);
+        self.service.record(service);
         self.lag.record(lag);
-        if !sample.queued {
+        if sample.queued {
+            self.punctual.record(latency);
+        } else {
             self.pacing_lag.record(lag);
+            self.punctual.record(service);
         }
         self.requests += 1;
         self.successes += u64::from((200..400).contains(&sample.reply.status));
@@ -167,7 +176,9 @@ impl Recorder {
                 count as f64 / span.as_secs_f64()
             }
         };
-        let mut errors: Vec<String> = self.errors.keys().cloned().collect();
+        let mut errors: Vec<_> = self.errors.iter().collect();
+        errors.sort_by_key(|(_, count)| Reverse(**count));
+        let mut errors: Vec<String> = errors.into_iter().map(|(text, _)| text.clone()).collect();
         if self.other_errors > 0 {
             errors.push(OTHER_ERRORS.to_owned());
         }
@@ -195,7 +206,15 @@ impl Recorder {
             status_codes: self.status_codes.clone(),
             errors,
             missed,
-            health: Health::judge(missed, planned, self.pacing_lag.percentile(0.99)),
+            health: Health::judge(
+                missed,
+                planned,
+                Lateness {
+                    p99: self.pacing_lag.percentile(0.99),
+                    latency_p99: self.latency.percentile(0.99),
+                    punctual_p99: self.punctual.percentile(0.99),
+                },
+            ),
         })
     }
 }
@@ -346,31 +365,83 @@ mod tests {
 
     #[test]
     fn verdicts() {
-        let late = |millis| Duration::from_millis(millis);
-        for (missed, lag, expected) in [
-            (0, 1, "valid"),
+        let lateness = |lag, latency, punctual| Lateness {
+            p99: Duration::from_millis(lag),
+            latency_p99: Duration::from_millis(latency),
+            punctual_p99: Duration::from_millis(punctual),
+        };
+        for (missed, lag, latency, punctual, expected) in [
+            (0, 1, 2, 1, "valid"),
             (
                 0,
                 6,
-                "degraded: the load generator itself was late by 6.0 ms (p99)",
+                12,
+                8,
+                "degraded: the load generator itself was late by 6.0 ms (p99), which adds 4.0 ms to the 99th percentile",
             ),
+            // It was late, but not with the requests that count, or by nothing in comparison.
+            (0, 13, 40, 39, "valid"),
+            (0, 50, 2_000, 1_950, "valid"),
             (
                 0,
                 150,
-                "invalid: the load generator itself was late by 150.0 ms (p99)",
+                2_000,
+                2_000,
+                "invalid: the load generator itself was late by 150.0 ms (p99), which adds 0.0 ms to the 99th percentile",
             ),
-            (1, 1, "degraded: 1 of 100 requests were not sent"),
-            (2, 1, "invalid: 2 of 100 requests were not sent"),
+            (1, 1, 2, 1, "degraded: 1 of 100 requests were not sent"),
+            (2, 1, 2, 1, "invalid: 2 of 100 requests were not sent"),
         ] {
-            assert_eq!(Health::judge(missed, 100, late(lag)).to_string(), expected);
+            let health = Health::judge(missed, 100, lateness(lag, latency, punctual));
+            assert_eq!(health.to_string(), expected);
         }
         assert_eq!(
-            Health::judge(2, 100, late(0)),
+            Health::judge(2, 100, lateness(0, 1, 1)),
             Health::Invalid(Ailment::Missed {
                 missed: 2,
                 planned: 100
             })
         );
+    }
+
+    #[test]
+    fn a_late_client_is_told_by_what_it_adds() {
+        // All requests take 10 ms; those that also start late are the slow ones now.
+        let mut recorder = Recorder::new().unwrap();
+        for index in 0..100 {
+            let late = Duration::from_millis(if index < 5 { 20 } else { 0 });
+            let on_time = sample(index * 10, 10_000, 200);
+            recorder.record(&Sample {
+                started: on_time.started + late,
+                ended: on_time.ended + late,
+                ..on_time
+            });
+        }
+        let report = recorder.report(Timestamp::UNIX_EPOCH, 0, 100).unwrap();
+        let Health::Degraded(Ailment::Late { p99, added }) = report.health else {
+            panic!("{:?}", report.health);
+        };
+        // Percentiles are off by at most a thousandth.
+        for shown in [p99, added] {
+            let off = shown.abs_diff(Duration::from_millis(20));
+            assert!(off <= Duration::from_micros(50), "{shown:?}");
+        }
+        // The same lateness of requests that are not slow for that.
+        for index in 0..10 {
+            recorder.record(&sample(index, 90_000, 200));
+        }
+        let report = recorder.report(Timestamp::UNIX_EPOCH, 0, 110).unwrap();
+        assert_eq!(report.health, Health::Valid);
+    }
+
+    #[test]
+    fn the_most_frequent_error_comes_first() {
+        let mut recorder = Recorder::new().unwrap();
+        for status in [500, 503, 503, 404] {
+            recorder.record(&sample(0, 1_000, status));
+        }
+        let report = recorder.report(Timestamp::UNIX_EPOCH, 0, 4).unwrap();
+        assert_eq!(report.errors, ["503", "404", "500"]);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub struct Report {
     pub success: f64,
     /// Responses by status code; 0 stands for none.
     pub status_codes: BTreeMap<u16, u64>,
-    /// Distinct error texts, at most 100 beside `(other errors)`.
+    /// Distinct error texts, the most frequent first; at most 100, and then `(other errors)`.
     pub errors: Vec<String>,
     /// Requests that were due and were never sent.
     pub missed: u64,
@@ -86,6 +86,17 @@ pub enum Health {
     Invalid(Ailment),
 }
 
+/// How late requests were by the load generator's fault alone, and what became of it. All are 99th percentiles.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lateness {
+    /// After the moment at which both the plan and a free slot allowed a request.
+    pub(crate) p99: Duration,
+    /// The reported latency.
+    pub(crate) latency_p99: Duration,
+    /// What it would have been had each request gone out at that moment.
+    pub(crate) punctual_p99: Duration,
+}
+
 /// What was wrong with the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ailment {
@@ -100,29 +111,41 @@ pub enum Ailment {
     Late {
         /// 99 % of them were at most this late.
         p99: Duration,
+        /// What of the 99th percentile of the latency is due to that.
+        added: Duration,
     },
 }
 
 impl Health {
-    /// More than this makes a run degraded.
+    /// No later than this is on time: a few milliseconds are what any busy machine takes to give a thread its turn.
     pub const LATE: Duration = Duration::from_millis(5);
-    /// More than this makes a run invalid.
+    /// Being late makes a run degraded when it adds more than this share, in percent, to the 99th percentile of the latency.
+    /// Late requests that are not the slow ones, or not late in comparison, change nothing that anybody reads.
+    pub const TELLING_SHARE: u32 = 10;
+    /// More than this makes a run invalid whatever the latency: that was bursts, not a constant rate.
     pub const FAR_TOO_LATE: Duration = Duration::from_millis(100);
 
-    /// The verdict on a run that sent all but `missed` of `planned` requests, 99 % of them at most `pacing_lag_p99` after the
-    /// moment at which both the plan and a free slot allowed it.
-    pub(crate) fn judge(missed: u64, planned: u64, pacing_lag_p99: Duration) -> Self {
+    /// The verdict on a run that sent all but `missed` of `planned` requests.
+    pub(crate) fn judge(missed: u64, planned: u64, lateness: Lateness) -> Self {
+        let Lateness {
+            p99: pacing_lag_p99,
+            latency_p99,
+            punctual_p99,
+        } = lateness;
+        let added = latency_p99.saturating_sub(punctual_p99);
         let unsent = Ailment::Missed { missed, planned };
         let late = Ailment::Late {
             p99: pacing_lag_p99,
+            added,
         };
+        let telling = added.saturating_mul(100) > latency_p99.saturating_mul(Self::TELLING_SHARE);
         if u128::from(missed) * 100 > u128::from(planned) {
             Self::Invalid(unsent)
         } else if pacing_lag_p99 > Self::FAR_TOO_LATE {
             Self::Invalid(late)
         } else if missed > 0 {
             Self::Degraded(unsent)
-        } else if pacing_lag_p99 > Self::LATE {
+        } else if pacing_lag_p99 > Self::LATE && telling {
             Self::Degraded(late)
         } else {
             Self::Valid
@@ -147,11 +170,12 @@ impl fmt::Display for Ailment {
             Self::Missed { missed, planned } => {
                 write!(formatter, "{missed} of {planned} requests were not sent")
             }
-            Self::Late { p99 } => {
+            Self::Late { p99, added } => {
                 write!(
                     formatter,
-                    "the load generator itself was late by {:.1} ms (p99)",
-                    p99.as_secs_f64() * 1e3
+                    "the load generator itself was late by {:.1} ms (p99), which adds {:.1} ms to the 99th percentile",
+                    p99.as_secs_f64() * 1e3,
+                    added.as_secs_f64() * 1e3
                 )
             }
         }

@@ -132,6 +132,10 @@ fn a_measurement_has_a_series_of_each_metric_and_says_what_was_sent() {
             "Loading 1 URL(s) for 600ms (delay of 0, warmup of 200ms) at a rate of 100/1s (reporting every 200ms)"
         );
         assert!(!measurement.annotations.contains_key("load_missed"));
+        assert_eq!(
+            measurement.annotations["load_errors"],
+            "25.00% of 60 requests failed: 503 Service Unavailable"
+        );
         let mut told = told.lock().unwrap().clone();
         told.retain(|(_, text)| text.contains("Vegeta attacking"));
         assert_eq!(told.len(), 3, "{told:?}");
@@ -211,6 +215,29 @@ fn a_load_that_cannot_be_kept_up_is_annotated() {
         assert_eq!(
             measurement.annotations["load_health"],
             format!("invalid: {missed} of 30 requests were not sent")
+        );
+    });
+}
+
+#[test]
+fn a_target_that_nobody_serves_is_named() {
+    // Taken and given back: nobody listens there.
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap();
+    let yaml = format!("{{rate: 100, target: 'GET http://{address}/'}}");
+    on_a_bus(&yaml, async |bus| {
+        let measurement = measure(&bus, None, control(0, 200), DispatchOptions::default())
+            .await
+            .unwrap();
+        let error_rate = LoadMetric::ErrorRate.name();
+        assert_eq!(measurement.max(error_rate), Some(100.0));
+        assert_eq!(measurement.max(LoadMetric::Throughput.name()), Some(0.0));
+        assert_eq!(
+            measurement.annotations["load_errors"],
+            format!(
+                "all 20 requests failed (latencies tell how fast): GET http://{address}/: connection refused"
+            )
         );
     });
 }
