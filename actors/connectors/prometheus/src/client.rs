@@ -20,6 +20,8 @@ use crate::{
     retry::{RetryPolicy, whole_milliseconds},
 };
 
+/// Without a connection by then, nobody is there; an answer may take longer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest body that is read.
 const LONGEST_BODY: usize = 64 * 1024 * 1024;
 /// Longer parameters go into a body, as servers and proxies limit the length of a URL.
@@ -99,13 +101,29 @@ impl PrometheusClient {
     /// # Errors
     /// [`QueryError`]; a failure that may pass by itself only once the time to try again is over.
     pub async fn ask(&self, query: &Query<'_>) -> Result<Answer, QueryError> {
+        self.ask_for(query, &self.retry).await
+    }
+
+    /// Asks once.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub(crate) async fn ask_once(&self, query: &Query<'_>) -> Result<Answer, QueryError> {
+        let once = RetryPolicy {
+            budget: Duration::ZERO,
+            ..self.retry.clone()
+        };
+        self.ask_for(query, &once).await
+    }
+
+    async fn ask_for(&self, query: &Query<'_>, retry: &RetryPolicy) -> Result<Answer, QueryError> {
         let http = self
             .http
             .get_or_try_init(|| connect(self.tls.clone(), self.base_url.is_https()))
             .await?;
         let url = self.base_url.endpoint(query.endpoint());
         let parameters = query.encode(self.query_timeout);
-        self.retry
+        retry
             .run(self.timeout, |limit| {
                 self.attempt(http, &url, &parameters, limit)
             })
@@ -262,6 +280,7 @@ fn builder(tls: &TlsConfig) -> Result<ClientBuilder, String> {
         .http1_only()
         .redirect(redirect::Policy::none())
         .referer(false)
+        .connect_timeout(CONNECT_TIMEOUT)
         .gzip(true)
         .deflate(true)
         .user_agent(concat!("servo-prometheus/", env!("CARGO_PKG_VERSION")));

@@ -121,6 +121,13 @@ impl QueryError {
     }
 }
 
+impl QueryError {
+    /// Whether the server was not to be reached for as long as it was tried: then the next query will not reach it either.
+    pub(crate) fn is_out_of_reach(&self) -> bool {
+        matches!(self, Self::GivenUp { last, .. } if matches!(**last, Self::Unreachable { .. }))
+    }
+}
+
 impl From<AccessError> for QueryError {
     fn from(error: AccessError) -> Self {
         Self::Access {

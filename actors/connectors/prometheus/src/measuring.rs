@@ -1,6 +1,11 @@
 //! A whole measurement (`spec/metrics-and-load.md` §1.7).
 
-use std::{collections::BTreeSet, future::Future, num::NonZeroUsize};
+use std::{
+    collections::BTreeSet,
+    future::Future,
+    num::NonZeroUsize,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
@@ -143,8 +148,9 @@ impl Measuring {
         selected: &[&MetricConfig],
         window: Window,
     ) -> Result<Vec<Reading>, EventError> {
+        let out_of_reach = AtomicBool::new(false);
         let answers: Vec<Result<Vec<Reading>, MetricError>> = stream::iter(selected)
-            .map(|metric| self.query_metric(metric, window))
+            .map(|metric| self.query_metric(metric, window, &out_of_reach))
             .buffered(self.max_concurrency.get())
             .collect()
             .await;
@@ -167,6 +173,7 @@ impl Measuring {
         &self,
         metric: &MetricConfig,
         window: Window,
+        out_of_reach: &AtomicBool,
     ) -> Result<Vec<Reading>, MetricError> {
         let query = absent::effective_query(metric);
         let question = Query::Range {
@@ -174,7 +181,7 @@ impl Measuring {
             window,
             step: metric.step,
         };
-        let answer = self.ask(metric, &question, &query).await?;
+        let answer = self.ask(metric, &question, &query, out_of_reach).await?;
         match answer.data {
             QueryData::String(_) => Err(MetricError::Text {
                 metric: metric.name.clone(),
@@ -189,7 +196,7 @@ impl Measuring {
             }
             QueryData::Vector(elements) | QueryData::Matrix(elements) if elements.is_empty() => {
                 if absent::wants_probe(metric.absent) {
-                    self.probe(metric, window).await?;
+                    self.probe(metric, window, out_of_reach).await?;
                 }
                 Ok(Vec::new())
             }
@@ -200,13 +207,18 @@ impl Measuring {
     }
 
     /// Nothing was found: is the metric unknown to Prometheus?
-    async fn probe(&self, metric: &MetricConfig, window: Window) -> Result<(), MetricError> {
+    async fn probe(
+        &self,
+        metric: &MetricConfig,
+        window: Window,
+        out_of_reach: &AtomicBool,
+    ) -> Result<(), MetricError> {
         let query = absent::probe_query(metric);
         let question = Query::Instant {
             query: &query,
             time: Some(window.end()),
         };
-        let answer = self.ask(metric, &question, &query).await?;
+        let answer = self.ask(metric, &question, &query, out_of_reach).await?;
         match absent::is_absent(&answer.data) {
             Err(problem) => Err(MetricError::Probe {
                 metric: metric.name.clone(),
@@ -234,21 +246,30 @@ impl Measuring {
         }
     }
 
+    /// Once one query has not reached Prometheus for as long as it was tried, the others of the measurement are tried only once:
+    /// many metrics must not take many times as long to fail.
     async fn ask(
         &self,
         metric: &MetricConfig,
         question: &Query<'_>,
         query: &str,
+        out_of_reach: &AtomicBool,
     ) -> Result<Answer, MetricError> {
-        let mut answer = self
-            .client
-            .ask(question)
-            .await
-            .map_err(|error| MetricError::Query {
+        let answered = if out_of_reach.load(Ordering::Relaxed) {
+            self.client.ask_once(question).await
+        } else {
+            self.client.ask(question).await
+        };
+        let mut answer = answered.map_err(|error| {
+            if error.is_out_of_reach() {
+                out_of_reach.store(true, Ordering::Relaxed);
+            }
+            MetricError::Query {
                 error,
                 metric: metric.clone(),
                 query: query.to_owned(),
-            })?;
+            }
+        })?;
         for text in distinct(std::mem::take(&mut answer.warnings)) {
             tracing::warn!(metric = %metric.name, "Prometheus warns: {text}");
         }

@@ -60,6 +60,9 @@ impl RetryPolicy {
                 .budget
                 .saturating_sub(began.elapsed())
                 .saturating_sub(delay);
+            if left.is_zero() && tries == 1 {
+                return Err(error);
+            }
             if left.is_zero() {
                 return Err(QueryError::GivenUp {
                     last: Box::new(error),

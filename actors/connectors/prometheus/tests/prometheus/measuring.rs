@@ -291,6 +291,28 @@ async fn every_metric_that_failed_is_named_and_none_hides_the_others() {
 }
 
 #[tokio::test]
+async fn many_metrics_of_a_server_that_is_down_fail_as_soon_as_the_first() {
+    let metrics: Vec<String> = (0..20)
+        .map(|at| format!("{{name: m{at}, query: q}}"))
+        .collect();
+    let yaml = format!("{{max_concurrency: 1, metrics: [{}]}}", metrics.join(", "));
+    let address = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .and_then(|listener| listener.local_addr())
+        .unwrap();
+    let text = measure(&measuring(&format!("http://{address}"), &yaml))
+        .await
+        .unwrap_err()
+        .to_string();
+    assert_eq!(
+        text.matches("cannot reach Prometheus").count(),
+        20,
+        "{text}"
+    );
+    assert_eq!(text.matches("given up").count(), 1, "{text}");
+}
+
+#[tokio::test]
 async fn more_points_than_prometheus_gives_are_refused_before_the_wait() {
     let double = PrometheusDouble::start();
     let measuring = measuring(
