@@ -10,7 +10,11 @@ use servo_embedded::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, Output, print, print_json, study::short, table};
+use super::{
+    Failure, Output, print, print_json,
+    study::{one_line, short},
+    table,
+};
 use crate::daemon::{self, Signals};
 
 /// Work with the embedded optimizer
@@ -193,7 +197,8 @@ impl Trials {
                     trial.settings.to_string(),
                     trial
                         .message
-                        .clone()
+                        .as_deref()
+                        .map(one_line)
                         .unwrap_or_else(|| trial.violated.join(", ")),
                 ]
             })

@@ -1,10 +1,17 @@
 //! `servo run`
 
+use std::collections::BTreeSet;
+
+use servo_embedded::{StudyResult, result::Applied};
+
 use super::{
     Context, Failure, Output, print, print_json,
-    study::{Progress, results},
+    study::{Progress, applied, results},
 };
-use crate::daemon::{self, Study, run::Ended};
+use crate::{
+    config::{OptimizerConfig, ServoConfig},
+    daemon::{self, Study, run::Ended},
+};
 
 /// Connect the servos to their optimizers and do as these say
 ///
@@ -21,9 +28,23 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
     let servos = context.servos()?;
     let output = arguments.output;
     let arbiters = context.daemon.arbiters;
-    let mut progress = Progress::new(output == Output::Table, context.colour);
+    let files = trial_files(&servos);
+    // Those that go on when their studies are over are told of at once, for there is no end.
+    let lasting = servos.iter().any(|servo| match &servo.optimizer {
+        Some(OptimizerConfig::Embedded(config)) => config.keep_running,
+        _ => true,
+    });
+    let mut progress = Progress::new(output == Output::Table, servos.len() > 1, context.colour);
+    let mut tried = BTreeSet::new();
     let ended = daemon::block_on(daemon::run(servos, arbiters, |study| match study {
-        Study::Trial(event) => progress.trial(&event),
+        Study::Trial(event) => {
+            progress.trial(&event);
+            tried.insert(event.optimizer);
+        }
+        Study::Finished(result) if lasting => match output {
+            Output::Table => progress.tell(&told(&result, &tried)),
+            Output::Json => drop(print_json(&*result)),
+        },
         Study::Finished(_) => {}
     }))
     .map_err(|e| Failure::Failed(e.to_string()))?
@@ -38,15 +59,12 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                 },
                 Output::Table => {
                     for result in &all {
-                        print(&results(result))?;
+                        print(&told(result, &tried))?;
                     }
                 }
             }
-            match all.iter().find(|r| !r.verdict.is_answer()) {
-                Some(stopped) => Err(Failure::Failed(format!(
-                    "{}: {}",
-                    stopped.optimizer, stopped.verdict
-                ))),
+            match all.iter().find_map(|result| unfit(result)) {
+                Some(failure) => Err(Failure::Failed(failure)),
                 None => Ok(()),
             }
         }
@@ -54,7 +72,46 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         Ended::Signal {
             signal,
             unfinished: true,
-        } => Err(Failure::Interrupted(signal)),
+        } => {
+            if !files.is_empty() {
+                eprintln!("the trials are kept in {files}: the next `servo run` goes on with them");
+            }
+            Err(Failure::Interrupted(signal))
+        }
         Ended::Signal { .. } => Ok(()),
     }
+}
+
+/// What came of a study, and what to do where nothing was done.
+fn told(result: &StudyResult, tried: &BTreeSet<String>) -> String {
+    let mut text = results(result);
+    if result.verdict.is_answer()
+        && result.objective.is_some()
+        && !tried.contains(&result.optimizer)
+    {
+        text.push_str(
+            "\nnote: all trials were made before; raise `trials` to go on, or give another `database` to begin anew",
+        );
+    }
+    text
+}
+
+/// Why a study that is over has failed, if it has.
+fn unfit(result: &StudyResult) -> Option<String> {
+    if !result.verdict.is_answer() {
+        return Some(format!("{}: {}", result.optimizer, result.verdict));
+    }
+    matches!(result.applied, Applied::Unknown { .. })
+        .then(|| format!("{}: applied {}", result.optimizer, applied(&result.applied)))
+}
+
+fn trial_files(servos: &[ServoConfig]) -> String {
+    let files: BTreeSet<String> = servos
+        .iter()
+        .filter_map(|servo| match &servo.optimizer {
+            Some(OptimizerConfig::Embedded(config)) => Some(config.database.display().to_string()),
+            _ => None,
+        })
+        .collect();
+    files.into_iter().collect::<Vec<_>>().join(", ")
 }

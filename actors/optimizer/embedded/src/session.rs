@@ -326,7 +326,15 @@ impl Session {
         let verdict = Verdict::Stopped {
             reason: reason.clone(),
         };
-        let result = self.result(verdict, None, Applied::Untouched, desk.now);
+        let baseline = &self.study.baseline;
+        let applied = match &self.applied {
+            _ if self.trials.iter().all(|trial| trial.settings == *baseline) => Applied::Untouched,
+            Some(settings) if settings == baseline => Applied::Baseline,
+            _ => Applied::Unknown {
+                message: "the study could not go on".to_owned(),
+            },
+        };
+        let result = self.result(verdict, None, applied, desk.now);
         desk.notices.push(Notice::Finished(Box::new(result)));
         self.stage = Stage::Over {
             reason: format!("study stopped: {reason}"),
