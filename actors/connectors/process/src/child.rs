@@ -1,6 +1,5 @@
 //! One running command: started through the warden, read, watched and ended.
 
-use std::fmt;
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
@@ -17,6 +16,7 @@ use tokio::process::Command;
 use tokio::sync::watch;
 
 use crate::config::{LineMatcher, OutputPolicy, StopPolicy};
+pub use crate::exit::Exit;
 use crate::output::{Sink, Tail};
 use crate::proc_tree::{self, Usage};
 use crate::warden::{LISTED, MARKER, Order, Refusal, Report, Run, Step, WardenProgram, line};
@@ -41,74 +41,6 @@ pub(crate) struct Launch {
     pub(crate) output: OutputPolicy,
     /// The output line that means "ready".
     pub(crate) awaited: Option<LineMatcher>,
-}
-
-/// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Exit {
-    /// By itself, with this status.
-    Code(i32),
-    /// By a signal.
-    Signal {
-        /// The signal's number.
-        number: i32,
-        /// A core dump was written.
-        core_dumped: bool,
-    },
-    /// Together with its warden, which somebody killed; nobody saw the status.
-    Unseen,
-}
-
-impl fmt::Display for Exit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exit status {code}"),
-            Self::Signal {
-                number,
-                core_dumped,
-            } => {
-                match signal_name(*number) {
-                    Some(name) => write!(f, "killed by {name}")?,
-                    None => write!(f, "killed by signal {number}")?,
-                }
-                if *core_dumped {
-                    f.write_str(" (core dumped)")?;
-                }
-                Ok(())
-            }
-            Self::Unseen => f.write_str("killed together with its warden"),
-        }
-    }
-}
-
-fn signal_name(number: i32) -> Option<&'static str> {
-    let names = [
-        (Signal::HUP, "SIGHUP"),
-        (Signal::INT, "SIGINT"),
-        (Signal::QUIT, "SIGQUIT"),
-        (Signal::ILL, "SIGILL"),
-        (Signal::TRAP, "SIGTRAP"),
-        (Signal::ABORT, "SIGABRT"),
-        (Signal::BUS, "SIGBUS"),
-        (Signal::FPE, "SIGFPE"),
-        (
-            Signal::KILL,
-            "SIGKILL (the kernel does so when memory runs out)",
-        ),
-        (Signal::USR1, "SIGUSR1"),
-        (Signal::SEGV, "SIGSEGV"),
-        (Signal::USR2, "SIGUSR2"),
-        (Signal::PIPE, "SIGPIPE"),
-        (Signal::ALARM, "SIGALRM"),
-        (Signal::TERM, "SIGTERM"),
-        (Signal::XCPU, "SIGXCPU"),
-        (Signal::XFSZ, "SIGXFSZ"),
-        (Signal::SYS, "SIGSYS"),
-    ];
-    names
-        .iter()
-        .find(|(signal, _)| signal.as_raw() == number)
-        .map(|(_, name)| *name)
 }
 
 /// Why a command could not be started.

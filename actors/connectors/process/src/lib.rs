@@ -19,6 +19,7 @@ pub mod child;
 pub mod component;
 pub mod config;
 mod connector;
+mod exit;
 mod forgiving;
 pub mod keeper;
 mod output;

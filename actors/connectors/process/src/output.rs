@@ -20,6 +20,8 @@ const SHOWN_BYTES: usize = 300;
 /// Lines of one component and stream that reach the log in a second. A component that floods must not
 /// take the CPU it is measured on.
 const LOGGED_PER_SECOND: u32 = 200;
+/// How often it is told that lines were withheld.
+const TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// The last lines of both streams, in the order they were read.
 #[derive(Debug, Clone, Default)]
@@ -167,11 +169,12 @@ impl Sink {
     }
 }
 
-/// Counts the lines of the current second.
+/// Counts the lines of the current second, and those that were withheld.
 struct Window {
     began: Instant,
     logged: u32,
     withheld: u64,
+    told: Option<Instant>,
 }
 
 impl Window {
@@ -180,13 +183,16 @@ impl Window {
             began: Instant::now(),
             logged: 0,
             withheld: 0,
+            told: None,
         }
     }
 
     fn admits(&mut self, sink: &Sink) -> bool {
         if self.began.elapsed() >= Duration::from_secs(1) {
-            self.report(sink);
-            *self = Self::new();
+            (self.began, self.logged) = (Instant::now(), 0);
+            if self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY) {
+                self.report(sink);
+            }
         }
         if self.logged < LOGGED_PER_SECOND {
             self.logged += 1;
@@ -196,7 +202,7 @@ impl Window {
         false
     }
 
-    fn report(&self, sink: &Sink) {
+    fn report(&mut self, sink: &Sink) {
         if self.withheld > 0 {
             tracing::warn!(
                 component = %sink.component,
@@ -204,6 +210,7 @@ impl Window {
                 lines = self.withheld,
                 "output came faster than {LOGGED_PER_SECOND} lines/s: the rest was not logged"
             );
+            (self.withheld, self.told) = (0, Some(Instant::now()));
         }
     }
 }
@@ -262,6 +269,30 @@ mod tests {
         assert_eq!(lines.len(), TAIL_LINES);
         assert!(lines.first().is_some_and(|line| line.starts_with("80 ")));
         assert!(lines.iter().all(|line| line.len() <= SHOWN_BYTES + 4));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_is_told_of_once_a_minute() {
+        let sink = Sink {
+            component: "web".into(),
+            stream: "stdout",
+            policy: OutputPolicy::Log,
+            tail: Tail::default(),
+            awaited: None,
+        };
+        let mut window = Window::new();
+        let (mut logged, mut told) = (0, 0);
+        for _ in 0..150 {
+            for _ in 0..1_000 {
+                logged += u32::from(window.admits(&sink));
+            }
+            let before = window.withheld;
+            tokio::time::advance(Duration::from_secs(1)).await;
+            logged += u32::from(window.admits(&sink));
+            told += u32::from(window.withheld < before);
+        }
+        assert_eq!(logged, 150 * LOGGED_PER_SECOND + 1);
+        assert_eq!(told, 3);
     }
 
     proptest! {
