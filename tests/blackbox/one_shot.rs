@@ -196,3 +196,20 @@ fn several_servos_one_after_the_other() {
     assert!(ended.assert_code(0).stdout.starts_with("METRIC"), "{ended}");
     bench.assert_nothing_left(Duration::from_secs(1));
 }
+
+#[test]
+fn ctrl_c_while_an_adjustment_waits_for_the_application() {
+    let bench = Bench::new();
+    // Never ready, and deaf to SIGTERM.
+    let command = r#"[sh, -c, "trap '' TERM; echo here; sleep 1000; sleep 1000"]"#;
+    let stanzas = Toy::new().stanzas("connectors: [process]", command);
+    let (process, _) = stanzas.split_once("vegeta:").unwrap();
+    bench.write("servo.yaml", process);
+    let mut servo = bench.start(&["-l", "info", "adjust", "toy.rounds=2"]);
+    servo.until("the start of the child", SOON, |_, err| {
+        err.contains("here").then_some(())
+    });
+    servo.signal(Signal::INT);
+    servo.ended(Duration::from_secs(10)).assert_code(130);
+    bench.assert_nothing_left(Duration::from_secs(1));
+}
