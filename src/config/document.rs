@@ -142,16 +142,22 @@ pub fn load(
             servos.push(servo);
         }
     }
+    let located = |problems: Vec<Problem>| {
+        problems
+            .into_iter()
+            .map(|problem| problem.located(&text))
+            .collect::<Vec<_>>()
+    };
     if problems.is_empty() {
         Ok(AssemblyConfig {
             file: file.to_owned(),
             servos,
-            warnings,
+            warnings: located(warnings),
         })
     } else {
         Err(InvalidConfig {
             file: file.to_owned(),
-            problems,
+            problems: located(problems),
         }
         .into())
     }

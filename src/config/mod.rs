@@ -3,12 +3,14 @@
 mod daemon;
 mod document;
 mod dotenv;
+mod locate;
 mod optimizer;
 mod problem;
 
 pub use daemon::{DaemonConfig, DaemonConfigError, LogConfig, LogFormat};
 pub use document::{AssemblyConfig, LoadError, ServoConfig, load};
 pub use dotenv::{DotenvError, read as read_dotenv};
+pub use locate::Location;
 pub use optimizer::{OpsaniConfig, OptimizerConfig};
 pub use problem::{InvalidConfig, Problem};
 

@@ -4,6 +4,8 @@ use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
+use super::locate::{Location, locate};
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -15,6 +17,8 @@ pub struct Problem {
     pub message: String,
     /// The nearest right name, when a name is wrong.
     pub nearest: Option<String>,
+    /// Where in the file; none when it is nowhere in it.
+    pub location: Option<Location>,
 }
 
 /// A configuration that cannot be used: everything that is wrong with it, at once.
@@ -33,7 +37,16 @@ impl Problem {
             path: path.iter().map(ToString::to_string).collect(),
             message: message.into(),
             nearest: None,
+            location: None,
         }
+    }
+
+    /// Points at the place in `text`, the file's.
+    pub(crate) fn located(mut self, text: &str) -> Self {
+        if let Some(document) = self.document {
+            self.location = locate(text, document, &self.path);
+        }
+        self
     }
 
     /// Adds the one of `known` that `name` was probably meant to be.
@@ -73,6 +86,9 @@ impl fmt::Display for Problem {
             write!(f, "document {document}")?;
             if !self.path.is_empty() {
                 write!(f, ": {}", self.path.join(" -> "))?;
+            }
+            if let Some(location) = self.location {
+                write!(f, " ({location})")?;
             }
             write!(f, "\n  ")?;
         }

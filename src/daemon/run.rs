@@ -7,7 +7,7 @@ use servo_assembly::{AssemblyError, ServoHandle};
 use servo_embedded::{EmbeddedOptimizer, StudyResult, TrialEvent};
 use servo_supervision::Exit;
 use thiserror::Error;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use super::{
     optimizers::{OptimizerError, Optimizers},
@@ -15,6 +15,10 @@ use super::{
     tree::{StartError, Tree, servo_spec},
 };
 use crate::config::ServoConfig;
+
+/// Signals that come closer together than this are one: wrappers such as `timeout` send theirs to the process
+/// and to its group.
+const ONE_SIGNAL: Duration = Duration::from_millis(300);
 
 /// What a trial file has to be closed.
 const CLOSE: Duration = Duration::from_secs(5);
@@ -114,6 +118,7 @@ pub async fn run(
             exit = tree.ended() => Err(RunError::Tree(exit)),
         }
     };
+    let ending = Instant::now();
     let reason = match &ended {
         Ok(Ended::Signal { signal, .. }) => signal.name(),
         _ => "shutdown",
@@ -121,7 +126,7 @@ pub async fn run(
     tree.assembly().set_goodbye_reason(reason);
     tokio::select! {
         () = tree.shutdown() => {}
-        second = signals.next() => {
+        second = another(&mut signals, ending) => {
             tracing::warn!("second {}: not waiting for the end of the shutdown", second.name());
             return Ok(Ended::Signal { signal: second, unfinished: true });
         }
@@ -131,6 +136,16 @@ pub async fn run(
     // nothing: every trial is on disk before it counts.
     let _ = tokio::time::timeout(CLOSE, optimizers.close()).await;
     ended
+}
+
+/// The next signal that somebody meant as another one.
+async fn another(signals: &mut Signals, ending: Instant) -> Signal {
+    loop {
+        let signal = signals.next().await;
+        if ending.elapsed() >= ONE_SIGNAL {
+            return signal;
+        }
+    }
 }
 
 /// The results of all studies, once all are over; tells of trials and results on the way. Never
