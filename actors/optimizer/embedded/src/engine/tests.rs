@@ -867,7 +867,7 @@ fn a_verdict_says_what_was_seen_and_what_to_do() {
     let result = rig.result().unwrap().clone();
     let verdict = result.verdict.to_string();
     assert!(
-        verdict.contains("trial 3 was better, but measured only once"),
+        verdict.contains("trial 3 looked better, but was measured only once"),
         "{verdict}"
     );
     assert_eq!(result.judged_by, ["p99"]);

@@ -236,8 +236,8 @@ impl Session {
                     .best_seen_once()
                     .map(|trial| {
                         format!(
-                            " (trial {} was better, but measured only once, which may be luck; allow more trials \
-                             to confirm it)",
+                            "; trial {} looked better, but was measured only once, which may be luck: allow more \
+                             trials to confirm it",
                             trial.number
                         )
                     })

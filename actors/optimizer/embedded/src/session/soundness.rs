@@ -9,6 +9,9 @@ use crate::{application::Application, store::TrialRecord, study::StudyConfig};
 /// (`spec/metrics-and-load.md` §3.5).
 const LOAD_HEALTH: &str = "load_health";
 
+/// The annotation with which it tells how requests failed.
+const LOAD_ERRORS: &str = "load_errors";
+
 /// The metric that load generators count failed requests with, in per cent.
 const ERROR_RATE: &str = "error_rate";
 
@@ -29,14 +32,17 @@ pub(super) fn unsound(report: &MeasurementReport) -> Option<String> {
             why
         };
         return Some(format!(
-            "the load generator calls its own measurement invalid: {why}; a busy machine, or a limit such as \
-             `max_workers` that is too low for the load?"
+            "the load generator calls its own measurement invalid: {why}; the machine may be busy, or a limit \
+             such as `max_workers` too low for the load"
         ));
     }
     (percent_of_errors(report)? >= 100.0).then(|| {
-        "every request failed (error_rate is 100 %), so the other metrics say nothing; is the address of the \
-         target right, and does it answer without errors?"
-            .to_owned()
+        let errors = report.annotations.get(LOAD_ERRORS);
+        format!(
+            "every request failed, so the other metrics say nothing: {}; check the address of the target, and \
+             that it answers without errors",
+            errors.map_or("error_rate is 100 %", String::as_str)
+        )
     })
 }
 

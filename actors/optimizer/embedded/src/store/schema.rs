@@ -67,7 +67,15 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
     let mut connection = Connection::open_with_flags(path, mode | OpenFlags::SQLITE_OPEN_NO_MUTEX)
         .map_err(failed("open"))?;
     connection.busy_timeout(BUSY).map_err(failed("open"))?;
-    check_owner(&connection, path)?;
+    match check_owner(&connection, path) {
+        // Who may only look cannot make the shared memory that a write-ahead log needs. Where nobody is
+        // writing, none is needed.
+        Err(StoreError::ReadOnly { .. }) if access == Access::ReadOnly && !has_log(path) => {
+            connection = open_unchanging(path).map_err(failed("open"))?;
+            check_owner(&connection, path)?;
+        }
+        checked => checked?,
+    }
     if access == Access::ReadOnly {
         return match version(&connection, path)? {
             found if found > MIGRATIONS.len() => Err(too_new(path, found)),
@@ -84,6 +92,29 @@ pub(super) fn open(path: &Path, access: Access) -> Result<Connection, StoreError
         .map_err(failed("prepare"))?;
     migrate(&mut connection, path)?;
     Ok(connection)
+}
+
+fn has_log(path: &Path) -> bool {
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    std::fs::metadata(log).is_ok_and(|log| log.len() > 0)
+}
+
+/// Opens a file that nobody writes to: without locks and without files beside it.
+fn open_unchanging(path: &Path) -> rusqlite::Result<Connection> {
+    let path = path.to_string_lossy();
+    let escaped = path
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    // Two slashes at the beginning would name a host.
+    let root = if path.starts_with('/') { "//" } else { "" };
+    Connection::open_with_flags(
+        format!("file:{root}{escaped}?immutable=1"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_URI
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )
 }
 
 /// Most wrong paths are told apart before SQLite reduces them to "unable to open database file".
@@ -173,4 +204,23 @@ fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
         .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
         .map_err(failed)?;
     transaction.commit().map_err(failed)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_without_writing_beside_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a?b#c%20.db");
+        drop(open(&path, Access::ReadWrite).unwrap());
+        assert!(!has_log(&path), "the last to leave tidies up");
+        let connection = open_unchanging(&path).unwrap();
+        check_owner(&connection, &path).unwrap();
+        assert_eq!(version(&connection, &path).unwrap(), MIGRATIONS.len());
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
 }
