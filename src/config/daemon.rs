@@ -44,7 +44,7 @@ pub struct DaemonConfigError {
     /// The file.
     pub file: PathBuf,
     /// What is wrong.
-    pub cause: config::ConfigError,
+    pub cause: Box<config::ConfigError>,
 }
 
 impl DaemonConfig {
@@ -70,7 +70,7 @@ impl DaemonConfig {
             .and_then(config::Config::try_deserialize)
             .map_err(|cause| DaemonConfigError {
                 file: file.to_owned(),
-                cause,
+                cause: Box::new(cause),
             })
     }
 }
