@@ -139,8 +139,6 @@ impl Child {
             .process_group(0)
             .spawn()
             .map_err(io)?;
-        let warden_id = guard.id().and_then(|id| i32::try_from(id).ok());
-        let warden_id = warden_id.ok_or_else(|| failed("the system gave no process id".into()))?;
         ours.set_nonblocking(true).map_err(io)?;
         let control = ours.try_clone().map_err(io)?;
         let (reader, mut writer) = UnixStream::from_std(ours).map_err(io)?.into_split();
@@ -187,24 +185,25 @@ impl Child {
         // Returning early from here on drops the socket, and with it ends the warden.
         let started = tokio::time::timeout(START_LIMIT, async {
             let hello = reports.next().await;
-            if hello != Some(Report::Hello) {
+            let Some(Report::Hello { pid: warden }) = hello else {
                 return Err(failed("it does not answer as a warden".into()));
-            }
+            };
             writer
                 .write_all(&line(&Order::Run(run)))
                 .await
                 .map_err(io)?;
             match reports.next().await {
-                Some(Report::Started { pid }) => {
-                    Pid::from_raw(pid).ok_or_else(|| failed("it reported no process id".into()))
-                }
+                Some(Report::Started { pid }) => match Pid::from_raw(pid) {
+                    Some(pid) => Ok((pid, warden)),
+                    None => Err(failed("it reported no process id".into())),
+                },
                 Some(Report::NotStarted(refusal)) => Err(refused(launch, refusal)),
                 _ => Err(failed("it ended before the command was started".into())),
             }
         })
         .await;
-        let pid = match started {
-            Ok(Ok(pid)) => pid,
+        let (pid, warden_id) = match started {
+            Ok(Ok(pids)) => pids,
             other => {
                 let _ = control.shutdown(Shutdown::Both);
                 // Collected here, so that no zombie waits for the runtime to look.
@@ -410,7 +409,7 @@ async fn watch_over(
                     "processes survive SIGKILL: end them by hand"
                 );
             }
-            Report::Hello | Report::Started { .. } | Report::NotStarted(_) => {}
+            Report::Hello { .. } | Report::Started { .. } | Report::NotStarted(_) => {}
         }
     }
     exit.send_if_modified(|exit| {

@@ -5,38 +5,26 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream as StdStream;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, wait};
+use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, kill_process_group, wait};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
-use super::{MARKER, Order, Refusal, Report, Run, Step, line};
-use crate::proc_tree;
+use super::{
+    KILL_LIMIT, MARKER, Order, Refusal, Report, Run, SWEEP, Signals, Step, again, line,
+    living_below, release_output,
+};
 
-/// How long SIGKILL may take; a process in an uninterruptible wait can outlive it.
-const KILL_LIMIT: Duration = Duration::from_secs(5);
-/// How often the remaining processes are counted (and killed again) while the tree is being ended.
-const SWEEP: Duration = Duration::from_millis(50);
 /// How long Servo may take to send its order, and to accept a report.
 const TALK_LIMIT: Duration = Duration::from_secs(10);
 
 pub(super) fn main() -> ExitCode {
-    #[cfg(target_os = "linux")]
-    {
-        // Without it, processes that leave the group are still found as long as their parents live.
-        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
-        let _ = std::fs::write("/proc/self/comm", super::LISTED);
-    }
-    // One thread only: the parent-death signal of stage 2 follows the thread that started it.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    match runtime.and_then(|runtime| runtime.block_on(run())) {
+    match super::alone(run()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("warden: {error}");
@@ -46,15 +34,9 @@ pub(super) fn main() -> ExitCode {
 }
 
 async fn run() -> io::Result<()> {
-    // Before the first child, so that no end of it is missed. A polite signal to the whole control
-    // group (systemd) or terminal must not end the warden before its component.
+    // Before the first child, so that no end of it is missed.
     let mut ended = signal(SignalKind::child())?;
-    let mut asked = [
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-        signal(SignalKind::hangup())?,
-        signal(SignalKind::quit())?,
-    ];
+    let mut asked = Signals::new()?;
     let socket = StdStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     socket.set_nonblocking(true)?;
     let (reader, writer) = UnixStream::from_std(socket)?.into_split();
@@ -63,7 +45,8 @@ async fn run() -> io::Result<()> {
         text: Vec::new(),
         writer,
     };
-    servo.tell(&Report::Hello).await;
+    let pid = getpid().as_raw_nonzero().get();
+    servo.tell(&Report::Hello { pid }).await;
     let first = tokio::time::timeout(TALK_LIMIT, servo.order()).await;
     let Ok(Some(Order::Run(run))) = first else {
         return Err(io::Error::other("no order came: Servo is gone"));
@@ -104,10 +87,10 @@ async fn run() -> io::Result<()> {
                 }
             },
             _ = ended.recv() => {}
-            () = any(&mut asked) => tree.begin_stop(tree.grace),
+            () = asked.any() => tree.begin_stop(tree.grace),
             () = sleep_until(wake) => {
                 if tree.sweep() {
-                    let pids = tree.living().into_iter().map(|stat| stat.pid).collect();
+                    let pids = living_below(getpid()).into_iter().map(|(pid, _)| pid.as_raw_nonzero().get()).collect();
                     servo.tell(&Report::Left { pids }).await;
                     return Ok(());
                 }
@@ -117,16 +100,6 @@ async fn run() -> io::Result<()> {
     Ok(())
 }
 
-async fn any(signals: &mut [SignalStream; 4]) {
-    let [a, b, c, d] = signals;
-    tokio::select! {
-        _ = a.recv() => {}
-        _ = b.recv() => {}
-        _ = c.recv() => {}
-        _ = d.recv() => {}
-    }
-}
-
 async fn sleep_until(wake: Option<Instant>) {
     match wake {
         Some(at) => tokio::time::sleep_until(at).await,
@@ -134,34 +107,12 @@ async fn sleep_until(wake: Option<Instant>) {
     }
 }
 
-fn release_output() {
-    let null = std::fs::OpenOptions::new().write(true).open("/dev/null");
-    if let Ok(null) = null {
-        let _ = rustix::stdio::dup2_stdout(&null);
-        let _ = rustix::stdio::dup2_stderr(&null);
-    }
-}
-
 /// Starts stage 2 and waits until it has become the command or said why not.
 async fn start(run: &Run, tree: &mut Tree) -> Result<Pid, Refusal> {
     let spawn = |error: io::Error| Refusal::new(Step::Spawn, &error);
     let (ours, theirs) = StdStream::pair().map_err(spawn)?;
-    let program = if cfg!(target_os = "linux") {
-        std::path::PathBuf::from("/proc/self/exe")
-    } else {
-        std::env::current_exe().map_err(spawn)?
-    };
-    let mut command = Command::new(program);
-    command.arg0(super::LISTED);
-    // The host's binary needs the hidden word; the stand-alone warden was started without it.
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == super::SUBCOMMAND)
-    {
-        command.arg(super::SUBCOMMAND);
-    }
+    let mut command = again("exec").map_err(spawn)?;
     let child = command
-        .arg("exec")
         .arg(std::process::id().to_string())
         .env_remove(MARKER)
         .stdin(std::os::fd::OwnedFd::from(theirs))
@@ -260,12 +211,6 @@ impl Tree {
         }
     }
 
-    fn living(&self) -> Vec<proc_tree::Stat> {
-        let mut living = proc_tree::descendants(rustix::process::getpid().as_raw_nonzero().get());
-        living.retain(|stat| !stat.zombie);
-        living
-    }
-
     fn begin_stop(&mut self, grace: Duration) {
         if matches!(self.phase, Phase::Running) {
             self.signal_all(self.stop_signal);
@@ -311,10 +256,8 @@ impl Tree {
             let _ = kill_process_group(main, signal);
         }
         let group = self.main.map(|main| main.as_raw_nonzero().get());
-        for stat in self.living() {
-            if Some(stat.group) != group
-                && let Some(pid) = Pid::from_raw(stat.pid)
-            {
+        for (pid, other) in living_below(getpid()) {
+            if Some(other) != group {
                 let _ = kill_process(pid, signal);
             }
         }

@@ -1,30 +1,40 @@
 //! The warden: a small process between Servo and a component, so that no component outlives Servo.
 //!
 //! ```text
-//! servo ──socket──▶ warden ──fork──▶ stage 2 ──exec──▶ the component (own process group)
+//! servo ──▶ guard ──▶ warden ──fork──▶ stage 2 ──exec──▶ the component (own process group)
+//!   └─────socket────────┘
 //! ```
 //!
 //! * **Servo ends**, by whatever means: its end of the socket closes, the warden reads the end of
 //!   file, sends the stop signal to the component's group, waits the grace, kills what is left.
 //! * **The warden is killed**: stage 2 has asked the kernel to be killed with its parent
-//!   (`PR_SET_PDEATHSIG`, which survives `exec`), and Servo kills the group.
+//!   (`PR_SET_PDEATHSIG`, which survives `exec`), and the guard kills what is left, Servo's death or not: as the next
+//!   subreaper it has inherited everything that was below the warden.
 //! * **Servo is killed by name** (`killall servo`, `pkill servo`, `pkill -f servo`): the warden goes by another one.
 //! * **A grandchild leaves the group** (`setsid`, double fork): the warden is the subreaper of
 //!   everything below it, finds it and kills it too.
 //!
-//! What is left open: when Servo *and* the warden are killed in the same instant, the component dies,
+//! What is left open: when the guard *and* the warden are killed in the same instant, the component dies,
 //! but a grandchild of it may live on. A set-user-ID component loses the parent-death signal.
 //!
 //! The binary that hosts the connector calls [`entry`] before anything else.
 
 mod exec;
+mod guard;
 mod keep;
 
 use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::time::Duration;
 
+use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
+use tokio::signal::unix::{Signal as SignalStream, SignalKind, signal};
+
+use crate::proc_tree;
 
 /// The hidden sub-command that turns the binary into a warden.
 pub const SUBCOMMAND: &str = "__warden";
@@ -93,18 +103,102 @@ pub fn entry() -> Option<ExitCode> {
     (args.next()? == SUBCOMMAND).then(|| main(args))
 }
 
-/// Runs as warden. `args` are the words after the sub-command: none for the warden proper, `exec PID`
-/// for its second stage. Nobody calls it by hand; by hand it says so and ends with 2.
+/// Runs as warden. `args` are the words after the sub-command: none for its guard, `keep` for the warden
+/// proper, `exec PID` for its second stage. Nobody calls it by hand; by hand it says so and ends with 2.
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
     match args.as_slice() {
-        [] => keep::main(),
+        [] => guard::main(),
+        [stage] if stage == "keep" => keep::main(),
         [stage, parent] if stage == "exec" => exec::main(parent),
         _ => {
             eprintln!("the warden is started by Servo, not by hand");
             ExitCode::from(2)
         }
     }
+}
+
+/// How long SIGKILL may take; a process in an uninterruptible wait can outlive it.
+const KILL_LIMIT: Duration = Duration::from_secs(5);
+/// How often the remaining processes are counted (and killed again) while the tree is being ended.
+const SWEEP: Duration = Duration::from_millis(50);
+
+/// Runs a stage as the one that orphans below it fall to.
+fn alone(stage: impl Future<Output = io::Result<()>>) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        // Without it, processes that leave the group are still found as long as their parents live.
+        let _ = rustix::process::set_child_subreaper(Some(rustix::process::getpid()));
+        let _ = std::fs::write("/proc/self/comm", LISTED);
+    }
+    // One thread only: the parent-death signal of stage 2 follows the thread that started it.
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?
+        .block_on(stage)
+}
+
+/// This program again, in another stage.
+fn again(stage: &str) -> io::Result<Command> {
+    let mut command = Command::new(if cfg!(target_os = "linux") {
+        PathBuf::from("/proc/self/exe")
+    } else {
+        std::env::current_exe()?
+    });
+    command.arg0(LISTED);
+    let mut args = std::env::args_os();
+    if let Some(listed) = args.next().filter(|_| stage == "keep") {
+        command.arg0(listed);
+    }
+    // The host's binary needs the hidden word; the stand-alone warden was started without it.
+    if args.next().is_some_and(|word| word == SUBCOMMAND) {
+        command.arg(SUBCOMMAND);
+    }
+    command.arg(stage);
+    Ok(command)
+}
+
+/// The signals that ask politely: sent to a whole control group (systemd) or terminal, they must not end a
+/// warden before its component.
+struct Signals([SignalStream; 4]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self([
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::quit())?,
+        ]))
+    }
+
+    /// Waits for one of them.
+    async fn any(&mut self) {
+        let [a, b, c, d] = &mut self.0;
+        tokio::select! {
+            _ = a.recv() => {}
+            _ = b.recv() => {}
+            _ = c.recv() => {}
+            _ = d.recv() => {}
+        }
+    }
+}
+
+/// Gives up this process's ends of the pipes that the component writes to.
+fn release_output() {
+    if let Ok(null) = std::fs::OpenOptions::new().write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+        let _ = rustix::stdio::dup2_stderr(&null);
+    }
+}
+
+/// The living processes below `root`, with their groups.
+fn living_below(root: Pid) -> Vec<(Pid, i32)> {
+    proc_tree::descendants(root.as_raw_nonzero().get())
+        .into_iter()
+        .filter(|stat| !stat.zombie)
+        .filter_map(|stat| Some((Pid::from_raw(stat.pid)?, stat.group)))
+        .collect()
 }
 
 /// What Servo orders; one JSON line each.
@@ -134,8 +228,8 @@ pub(crate) struct Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Report {
-    /// The first line: whoever is at the other end is a warden.
-    Hello,
+    /// The first line: whoever is at the other end is a warden, with this process id.
+    Hello { pid: i32 },
     /// The command runs; its process id is also its group's.
     Started { pid: i32 },
     /// The command could not be started.

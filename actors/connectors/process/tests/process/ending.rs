@@ -151,7 +151,7 @@ async fn dropping_the_keeper_kills() {
 #[tokio::test]
 async fn killing_the_warden_takes_the_component_with_it() {
     let mark = Mark::new();
-    let keeper = keeper(&stubborn(&mark, "1h").replace("setsid ", ""));
+    let keeper = keeper(&stubborn(&mark, "1h"));
     let pulse = within(keeper.ensure_running(&never()))
         .await
         .unwrap()
@@ -178,9 +178,11 @@ async fn the_warden_is_not_listed_as_servo() {
         .unwrap()
         .unwrap();
     let warden = parent_of(pulse.pid);
-    let read = |file| std::fs::read_to_string(format!("/proc/{warden}/{file}")).unwrap();
-    assert_eq!(read("comm"), "warden\n");
-    assert_eq!(read("cmdline"), "warden:web\0");
+    for (pid, arguments) in [(warden, "keep\0"), (parent_of(warden), "")] {
+        let read = |file| std::fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+        assert_eq!(read("comm"), "warden\n");
+        assert_eq!(read("cmdline"), format!("warden:web\0{arguments}"));
+    }
 }
 
 #[tokio::test]
@@ -218,6 +220,19 @@ async fn hold(mark: &Mark) -> tokio::process::Child {
 async fn nothing_outlives_a_holder_that_is_killed() {
     let mark = Mark::new();
     let mut holder = hold(&mark).await;
+    holder.start_kill().unwrap();
+    within(holder.wait()).await.unwrap();
+    mark.count(0).await;
+}
+
+#[tokio::test]
+async fn nothing_outlives_a_holder_and_a_warden_that_are_killed_together() {
+    let mark = Mark::new();
+    let mut holder = hold(&mark).await;
+    let living = mark.living();
+    let parents = living.iter().map(|pid| parent_of(*pid));
+    let wardens: Vec<i32> = parents.filter(|pid| !living.contains(pid)).collect();
+    kill(wardens[0]);
     holder.start_kill().unwrap();
     within(holder.wait()).await.unwrap();
     mark.count(0).await;
