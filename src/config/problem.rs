@@ -39,6 +39,18 @@ impl Problem {
             nearest: None,
             location: None,
         }
+        .suggest_quoted()
+    }
+
+    /// Adds the nearest name to what serde says of an unknown field or variant: it quotes the
+    /// wrong name first, then all right ones.
+    fn suggest_quoted(self) -> Self {
+        let message = self.message.clone();
+        let mut quoted = message.split('`').skip(1).step_by(2);
+        match quoted.next() {
+            Some(wrong) if message.starts_with("unknown ") => self.suggest(wrong, quoted),
+            _ => self,
+        }
     }
 
     /// Points at the place in `text`, the file's.
