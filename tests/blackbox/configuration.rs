@@ -179,7 +179,7 @@ fn all_problems_at_once() {
     );
     ended.assert_code(1).assert_stderr(&[
         "4 problems",
-        "optimizer -> embedded -> duration\n  Unknown unit 'x' in duration '5x'",
+        "optimizer -> embedded -> duration (line 1, column 50)\n  Unknown unit 'x' in duration '5x'",
         "\"nope\"",
         "wiat",
         "wait -> measure_enable",
@@ -281,7 +281,7 @@ fn files_that_cannot_be_read() {
             .assert_stderr(&["cannot read config file", file, why]);
     }
     bench.write("locked.yaml", EMBEDDED);
-    fs::set_permissions(bench.path("locked.yaml"), fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(bench.path("locked.yaml"), fs::Permissions::from_mode(0o000)).unwrap();
     if fs::read(bench.path("locked.yaml")).is_ok() {
         skipped("unreadable file: this user may read everything");
     } else {

@@ -7,7 +7,7 @@ use serde_json::json;
 use servo_doubles::{Fault, On, Script, ScriptedOptimizer};
 
 use crate::{
-    bench::{Bench, SOON},
+    bench::{Bench, SOON, wait},
     toy::{Toy, running},
 };
 
@@ -204,7 +204,7 @@ fn a_second_signal_ends_at_once() {
     optimizer.inject(On::event("GOODBYE").always(), Fault::Stall);
     let bench = Bench::new();
     bench.write("servo.yaml", &servo_yaml(&optimizer, WAIT));
-    let servo = bench.start(&["run"]);
+    let mut servo = bench.start(&["run"]);
     let said = |event: &'static str| {
         optimizer
             .wait_for(SOON, move |received| {
@@ -215,8 +215,12 @@ fn a_second_signal_ends_at_once() {
     said("WHATS_NEXT");
     servo.signal(Signal::TERM);
     said("GOODBYE");
-    servo.signal(Signal::TERM);
-    servo.ended(Duration::from_secs(3)).assert_code(143);
+    // Signals close to each other count as one, so it is sent as somebody impatient does it.
+    wait("the end", Duration::from_secs(4), || {
+        servo.signal(Signal::TERM);
+        servo.has_ended().then_some(())
+    });
+    servo.ended(SOON).assert_code(143);
 }
 
 #[test]
