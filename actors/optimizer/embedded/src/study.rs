@@ -55,6 +55,10 @@ macro_rules! with_study_keys {
 
             /// What must hold, for instance `p99 <= 250` or, against the baseline,
             /// `p99 <= 1.05 * baseline`. A list, or a map of names to comparisons.
+            ///
+            /// Where nothing here nor the objective speaks of the metric `error_rate`, and the application
+            /// measures it in per cent, it may rise by one percentage point above the baseline's: what fails
+            /// fast is no improvement.
             #[serde(default)]
             pub constraints: Constraints,
 
