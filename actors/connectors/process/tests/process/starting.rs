@@ -356,3 +356,29 @@ async fn a_warden_behind_a_sub_command_works_the_same() {
     }
     started.unwrap();
 }
+
+#[tokio::test]
+async fn what_has_ended_by_itself_is_remembered_until_the_next_start() {
+    let mark = Mark::new();
+    let keeper = crate::world::keeper(&format!(
+        "components: {{web: {{command: [sh, -c, 'echo up; exec sleep 1000'], env: {{MARK: {}}}, ready: {{log: up}}, restart: {{attempts: 0}}}}}}",
+        mark.text()
+    ));
+    let pulse = within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(keeper.standing().ended.is_none());
+    crate::world::kill(pulse.pid);
+    crate::world::eventually("the end", || keeper.standing().pulse.is_none()).await;
+    let ended = keeper.standing().ended.unwrap();
+    assert_eq!(
+        (ended.pid, ended.last_lines()),
+        (pulse.pid, vec!["up".to_owned()])
+    );
+    within(keeper.ensure_running(&never()))
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(keeper.standing().ended.is_none());
+}
