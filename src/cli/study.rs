@@ -113,21 +113,25 @@ impl Drop for Progress {
 
 fn trial_line(event: &TrialEvent, several: bool) -> String {
     let trial = &event.trial;
-    let telling = |name: &str| TELLING.iter().any(|(telling, _)| *telling == name);
-    let judged_by = event.judged_by.iter().map(String::as_str);
-    let metrics: Vec<String> = TELLING
-        .into_iter()
-        .chain(judged_by.filter(|name| !telling(name)).map(|n| (n, n)))
-        .filter_map(|(name, label)| {
-            let value = trial.metrics.get(name)?;
-            let unit = event.units.get(name).map_or("", String::as_str);
-            let value = short(*value);
-            Some(match (label, unit) {
-                ("", "") => format!("{name}={value}"),
-                ("", unit) => format!("{value}{unit}"),
-                (label, unit) => format!("{label}={value}{unit}"),
-            })
+    let value = |name: &str, label: &str| {
+        let value = short(*trial.metrics.get(name)?);
+        let unit = event.units.get(name).map_or("", String::as_str);
+        Some(match (label, unit) {
+            ("", "") => format!("{name}={value}"),
+            ("", unit) => format!("{value}{unit}"),
+            // `cpu_cores=0.3` says it.
+            (label, unit) if label.ends_with(unit) => format!("{label}={value}"),
+            (label, unit) => format!("{label}={value}{unit}"),
         })
+    };
+    let telling = TELLING
+        .iter()
+        .filter_map(|(name, label)| value(name, label));
+    let telling: Vec<String> = telling.collect();
+    let others = event.judged_by.iter().map(String::as_str);
+    let others: Vec<String> = others
+        .filter(|other| TELLING.iter().all(|(name, _)| name != other))
+        .filter_map(|name| value(name, name))
         .collect();
     let why = trial
         .message
@@ -143,7 +147,8 @@ fn trial_line(event: &TrialEvent, several: bool) -> String {
     if several {
         append(&mut line, &event.optimizer);
     }
-    append(&mut line, &metrics.join(" "));
+    append(&mut line, &telling.join(" "));
+    append(&mut line, &others.join(" "));
     append(&mut line, &settings(&trial.settings));
     if let Some(why) = why {
         append(&mut line, &clipped(&one_line(&why), REASON));
