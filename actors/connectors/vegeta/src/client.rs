@@ -8,9 +8,9 @@ use url::Url;
 
 use crate::{
     connection::{Connection, Interrupted, ReadBuffer, Response},
-    decoder::Head,
     dialer::{Dialer, Http2, Link},
     failure::Failure,
+    head::Head,
     origin::Origin,
     request::{Parts, Request},
     target::Method,

@@ -11,8 +11,9 @@ use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
-    decoder::{BodyRule, Decoder, Head},
+    decoder::{BodyRule, Decoder},
     failure::Failure,
+    head::Head,
     stream::Stream,
 };
 

@@ -2,7 +2,7 @@
 
 use std::{io, time::Duration};
 
-use crate::decoder::DecodeError;
+use crate::head::DecodeError;
 
 /// A transport failure. The texts hold no ephemeral ports or addresses, so that equal causes count as one error.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -19,7 +19,7 @@
 //! - `config`, `rate`, `limits`, `scalar`, `target`: what a user writes;
 //! - `attack`, `run`, `schedule`, `ticks`, `timer`: when requests go out and when reports are made;
 //! - `client`, `origin`, `dialer`, `tls`, `stream`: where they go;
-//! - `request`, `connection`, `decoder`, `chunked`: HTTP/1.1, byte for byte. It is our own because a target's header names keep their
+//! - `request`, `connection`, `decoder`, `head`, `chunked`: HTTP/1.1, byte for byte. It is our own because a target's header names keep their
 //!   case, a request is made ready once and not for each hit, and a response needs no memory. HTTP/2 is hyper's;
 //! - `recorder`, `report`, `metric`: what is made of the answers.
 
@@ -32,6 +32,7 @@ mod connector;
 mod decoder;
 mod dialer;
 mod failure;
+mod head;
 mod limits;
 mod metric;
 mod origin;
