@@ -341,3 +341,23 @@ fn the_end_of_the_servo_is_the_end_of_its_processes() {
     // No shutdown event came, only the end of the actor.
     actix::System::new().block_on(mark.count(0));
 }
+
+/// The connector's own warden is named by such a variable here.
+#[test]
+fn variables_of_servo_itself_do_not_reach_a_component() {
+    on_a_bus(
+        "variables_of_servo_itself_do_not_reach_a_component",
+        r#"
+components:
+  web:
+    command: [sh, -c, 'env | grep -E "^(OPSANI|SERVO|SERVOD)_" || echo none; exec sleep 1000']
+    ready: {log: "/^none$/", timeout: 5s}
+"#,
+        async |bus| {
+            assert!(std::env::var_os(PROGRAM_VARIABLE).is_some());
+            within(bus.dispatch(Startup, DispatchOptions::default()))
+                .await
+                .unwrap();
+        },
+    );
+}
