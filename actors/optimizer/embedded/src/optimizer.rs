@@ -25,7 +25,7 @@ use crate::{
     engine::{Answer, Engine, Surroundings},
     notice::{Notice, TrialEvent},
     result::{StudyResult, StudyRow, TrialRow},
-    store::{Store, StoreError},
+    store::{Claim, Store, StoreError},
     study::Studies,
 };
 
@@ -132,8 +132,10 @@ impl EmbeddedOptimizer {
         thread::Builder::new()
             .name("servo-optimizer".to_owned())
             .spawn(move || {
-                let store = match Store::open(&path) {
-                    Ok(store) => store,
+                // The file first: what is wrong with it says more than what is wrong beside it.
+                let opened = Store::open(&path).and_then(|store| Ok((Claim::take(&path)?, store)));
+                let (claim, store) = match opened {
+                    Ok(opened) => opened,
                     Err(error) => {
                         let _ = ready.send(Err(error));
                         return;
@@ -144,6 +146,7 @@ impl EmbeddedOptimizer {
                 }
                 let worker = Worker {
                     store,
+                    _claim: claim,
                     studies,
                     engines: HashMap::new(),
                     trials: worker_trials,
@@ -268,6 +271,8 @@ impl EmbeddedOptimizer {
 
 struct Worker {
     store: Store,
+    /// After the store, so that the file is closed when the next process may have it.
+    _claim: Claim,
     studies: Studies,
     engines: HashMap<String, Engine>,
     trials: broadcast::Sender<TrialEvent>,

@@ -11,10 +11,12 @@
 //!
 //! Every call blocks. The store lives on the optimizer's own thread, never on an event loop.
 
+mod claim;
 mod error;
 mod record;
 mod schema;
 
+pub(crate) use claim::Claim;
 pub use error::StoreError;
 pub use record::{
     Finding, Issued, NewStudy, NewTrial, Purpose, Step, StudyRecord, TrialRecord, TrialState,
@@ -202,8 +204,9 @@ impl Store {
         trial: &NewTrial,
         now: Timestamp,
     ) -> Result<TrialRecord, StoreError> {
+        // `query_one` steps to the end, where the commit happens; `query_row` would not see it fail.
         self.connection
-            .query_row(
+            .query_one(
                 &format!(
                     "INSERT INTO trials (study, number, purpose, state, settings, p_feasible, created_at)
                      VALUES (?1, (SELECT COALESCE(MAX(number), 0) + 1 FROM trials WHERE study = ?1), ?2, 'pending', ?3, ?4, ?5)
@@ -283,7 +286,7 @@ impl Store {
         now: Timestamp,
     ) -> Result<TrialRecord, StoreError> {
         self.connection
-            .query_row(
+            .query_one(
                 &format!(
                     "UPDATE trials SET state = ?2, metrics = ?3, objective = ?4, violated = ?5, message = ?6,
                        finished_at = ?7, step = NULL, cmd_uid = NULL

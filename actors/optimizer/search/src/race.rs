@@ -18,6 +18,9 @@ pub(crate) struct Standing {
     pub(crate) tried: usize,
     pub(crate) outlook: Outlook,
     pub(crate) judgement: Judgement,
+    /// The same for somebody who does not know that it ran, so that the search keeps its distance from where
+    /// nothing runs.
+    pub(crate) wary: Judgement,
     /// Good enough to be the answer.
     pub(crate) certified: bool,
 }
@@ -52,13 +55,18 @@ impl Standings {
             .enumerate()
             .filter(|(_, tried)| tried.failed == 0 && !tried.measured.is_empty())
             .map(|(index, tried)| {
-                let outlook = model.outlook(&tried.place, &mut scratch);
+                let mut outlook = model.outlook(&tried.place, &mut scratch);
+                let wary = model.judge(&tried.point, &outlook);
+                // It ran each time. Failures of its neighbours say where else nothing runs, not that this does not:
+                // with a setting of which every second value cannot start there would be no answer.
+                outlook.runs = 1.0;
                 let judgement = model.judge(&tried.point, &outlook);
                 let certified = certify(model, judgement, tried.measured.len(), feasibility);
                 Standing {
                     tried: index,
                     outlook,
                     judgement,
+                    wary,
                     certified,
                 }
             })

@@ -220,11 +220,7 @@ impl<P: Problem> Search<P> {
     /// An untried configuration, and the improvement of the score to expect of it.
     fn improve(&self, model: &Model<'_, P>, record: &Record) -> Option<(Suggestion, f64)> {
         let standings = Standings::new(model, record, self.options.feasibility);
-        let judged: Vec<_> = standings
-            .all
-            .iter()
-            .map(|standing| standing.judgement)
-            .collect();
+        let judged: Vec<_> = standings.all.iter().map(|standing| standing.wary).collect();
         let incumbent = incumbent(&judged, self.options.feasibility);
         let mut order: Vec<usize> = (0..judged.len()).collect();
         let rank = |index: &usize| {

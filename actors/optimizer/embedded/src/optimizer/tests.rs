@@ -186,6 +186,26 @@ async fn a_file_that_cannot_be_used_is_told_at_the_start() {
 }
 
 #[tokio::test]
+async fn a_trial_file_serves_one_optimizer_at_a_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("t.db");
+    let first = EmbeddedOptimizer::start(&file, Studies::default())
+        .await
+        .unwrap();
+    let error = EmbeddedOptimizer::start(&file, Studies::default())
+        .await
+        .unwrap_err();
+    assert!(
+        error.to_string().contains("in use by another servo"),
+        "{error}"
+    );
+    first.closed().await;
+    EmbeddedOptimizer::start(&file, Studies::default())
+        .await
+        .unwrap();
+}
+
+#[tokio::test]
 async fn a_trial_file_that_refuses_costs_nothing_but_time() {
     let directory = tempfile::tempdir().unwrap();
     let client = start(&directory, 8).await;

@@ -85,6 +85,12 @@ pub enum StoreError {
         /// What was tried.
         doing: &'static str,
     },
+    /// Another process makes its studies.
+    #[error("the trial file {} is in use by another servo; end that one, or set `database` to another path", path.display())]
+    InUse {
+        /// The path.
+        path: PathBuf,
+    },
     /// Another process makes the same study.
     #[error("could not {doing} in the trial file {}: another process is making the same study; end one of the two, or give them different optimizer ids", path.display())]
     Contended {
