@@ -1,6 +1,6 @@
 //! `servo run`: servos until a signal, or until the studies of embedded optimizers are over.
 
-use std::{num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, thread, time::Duration};
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use servo_assembly::{AssemblyError, ServoHandle};
@@ -11,7 +11,7 @@ use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use super::{
     optimizers::{OptimizerError, Optimizers},
-    signals::{Signal, Signals},
+    signals::{Request, Requests, Signal, Signals},
     tree::{StartError, Tree, servo_spec},
 };
 use crate::config::ServoConfig;
@@ -84,6 +84,7 @@ pub async fn run(
     mut observe: impl FnMut(Study),
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
+    let mut requests = Requests::listen()?;
     let mut optimizers = Optimizers::start(&servos).await?;
     let studies: Vec<_> = servos
         .iter()
@@ -102,20 +103,20 @@ pub async fn run(
         handles.push(tree.assembly().add(servo_spec(servo, Some(client))).await?);
     }
     let ended = {
-        let finished = finished(&studies, &mut observe);
-        tokio::pin!(finished);
-        tokio::select! {
-            results = &mut finished => {
-                if finite {
-                    Ok(Ended::Finished(results))
-                } else {
-                    let signal = signals.next().await;
-                    Ok(Ended::Signal { signal, unfinished: false })
-                }
+        let finished = async {
+            let results = finished(&studies, &mut observe).await;
+            if finite {
+                results
+            } else {
+                future::pending().await
             }
+        };
+        tokio::select! {
+            results = finished => Ok(Ended::Finished(results)),
             signal = signals.next() => Ok(Ended::Signal { signal, unfinished: finite }),
             failed = cannot_start(&handles) => Err(failed),
             exit = tree.ended() => Err(RunError::Tree(exit)),
+            never = answer(&mut requests, &tree) => match never {},
         }
     };
     let ending = Instant::now();
@@ -136,6 +137,18 @@ pub async fn run(
     // nothing: every trial is on disk before it counts.
     let _ = tokio::time::timeout(CLOSE, optimizers.close()).await;
     ended
+}
+
+/// Does what signals ask for while the servos run.
+async fn answer(requests: &mut Requests, tree: &Tree) -> Infallible {
+    loop {
+        match requests.next().await {
+            Request::Tree => tracing::info!("supervision tree:\n{}", tree.snapshot()),
+            Request::Reload => tracing::warn!(
+                "SIGHUP: this build cannot reload its configuration; nothing was changed, restart it to apply changes"
+            ),
+        }
+    }
 }
 
 /// The next signal that somebody meant as another one.

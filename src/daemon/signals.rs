@@ -1,4 +1,4 @@
-//! Signals that end the program.
+//! Signals: those that end the program, and those that ask it for something.
 
 use std::io;
 
@@ -55,6 +55,43 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
+
+/// What a signal asks the running program for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// SIGHUP: read the configuration again.
+    Reload,
+    /// SIGUSR1: log the supervision tree.
+    Tree,
+}
+
+/// Listens for signals that ask for something, which would end the program otherwise.
+#[derive(Debug)]
+pub(super) struct Requests {
+    hangup: unix::Signal,
+    user1: unix::Signal,
+}
+
+impl Requests {
+    /// From now on these signals no longer end the program.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            hangup: unix::signal(SignalKind::hangup())?,
+            user1: unix::signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    /// Waits for the next one.
+    pub(super) async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.hangup.recv() => Request::Reload,
+            _ = self.user1.recv() => Request::Tree,
         }
     }
 }

@@ -174,6 +174,39 @@ fn the_toy_is_described_measured_and_adjusted_over_the_network() {
 
 /// No optimizer holds up the end, neither a silent one nor one that measures.
 #[test]
+fn signals_that_ask_for_something_do_not_end_it() {
+    let optimizer = ScriptedOptimizer::start(Script::new().sleep(json!("60s")));
+    let bench = Bench::new();
+    bench.write("servo.yaml", &servo_yaml(&optimizer, WAIT));
+    let mut servo = bench.start(&["run"]);
+    optimizer
+        .wait_for(SOON, |received| {
+            received.iter().any(|r| r.event == "WHATS_NEXT")
+        })
+        .unwrap();
+    servo.signal(Signal::USR1);
+    servo.signal(Signal::HUP);
+    servo.until("both are told of", SOON, |_, log| {
+        (log.contains("supervision tree") && log.contains("nothing was changed")).then_some(())
+    });
+    servo.signal(Signal::TERM);
+    let ended = servo.ended(Duration::from_secs(10));
+    ended.assert_code(0);
+    for actor in [
+        "assembly",
+        "example.com/app",
+        "dispatcher",
+        "wait",
+        "optimizer",
+    ] {
+        assert!(
+            ended.stderr.contains(actor),
+            "{actor} is not in the tree: {ended}"
+        );
+    }
+}
+
+#[test]
 fn the_end_is_bounded_in_time() {
     let optimizer =
         ScriptedOptimizer::start(Script::new().measure("m1", &[], json!({"duration": "10m"})));
