@@ -24,6 +24,7 @@ demo: build
 test:
 	tests/setup
 	cargo test --locked --workspace --no-fail-fast
+	tests/with-servers
 
 # make lint   formatting, lints and documentation, as continuous integration checks them
 lint:

@@ -9,7 +9,7 @@ use rustix::process::Signal;
 use servo_doubles::{PrometheusAnswer, PrometheusDouble};
 
 use crate::{
-    bench::{Bench, Ended, SOON, skipped, wait},
+    bench::{Bench, Ended, SOON, wait},
     toy::{Toy, running, study},
 };
 
@@ -199,16 +199,12 @@ fn trial_files_that_are_none() {
 }
 
 #[test]
+#[ignore = "needs a user who cannot write everywhere, or may mount; run by tests/with-servers"]
 fn a_directory_that_cannot_be_written() {
     let bench = Bench::new();
     let directory = bench.path("locked");
     fs::create_dir(&directory).unwrap();
-    let Some(_guard) = read_only(&directory) else {
-        skipped(
-            "trial file in a read-only directory: this user may write everywhere and may not mount",
-        );
-        return;
-    };
+    let _guard = read_only(&directory).expect("this user may write everywhere and may not mount");
     trial_file_is_refused(
         &bench,
         "locked/trials.db",
@@ -245,14 +241,12 @@ fn read_only(directory: &Path) -> Option<Option<Mount<'_>>> {
 }
 
 #[test]
+#[ignore = "mounts a tmpfs, which takes root; run by tests/with-servers"]
 fn a_disk_that_is_full() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();
-    let Some(_mount) = mount(&disk, "size=512k") else {
-        skipped("disk full for the trial file: this user may not mount a tmpfs");
-        return;
-    };
+    let _mount = mount(&disk, "size=512k").expect("this user may not mount a tmpfs");
     let file = Toy::new()
         .study(6, "")
         .replace("database: trials.db", "database: disk/trials.db");
@@ -306,14 +300,12 @@ fn fill(disk: &Path) {
 }
 
 #[test]
+#[ignore = "mounts a tmpfs, which takes root; run by tests/with-servers"]
 fn a_disk_that_is_full_from_the_start() {
     let bench = Bench::new();
     let disk = bench.path("disk");
     fs::create_dir(&disk).unwrap();
-    let Some(_mount) = mount(&disk, "size=64k") else {
-        skipped("disk full for a new trial file: this user may not mount a tmpfs");
-        return;
-    };
+    let _mount = mount(&disk, "size=64k").expect("this user may not mount a tmpfs");
     fill(&disk);
     trial_file_is_refused(
         &bench,
