@@ -1,7 +1,7 @@
 //! ServoX against `servo optimizer serve`.
 //!
 //! Runs when `SERVOX_VENV` names a Python environment with ServoX 25.3.0:
-//! `python3 -m venv DIR && DIR/bin/pip install servox==25.3.0 'setuptools<81'`.
+//! `python3 -m venv DIR && DIR/bin/pip install servox==25.3.0 'click<8.2' 'setuptools<81'`.
 
 use std::{path::PathBuf, time::Duration};
 
