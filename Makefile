@@ -34,8 +34,8 @@ lint:
 
 # make bench  measures the speeds that the documentation names; takes some minutes
 bench:
-	cargo bench --locked --package servo-benches
-	cargo bench --locked --package servo-connector-vegeta
+	cargo bench --locked --package servo-benches --benches
+	cargo bench --locked --package servo-connector-vegeta --bench engine
 
 # make install  installs the binary below PREFIX, /usr/local by default
 install: build
