@@ -421,6 +421,11 @@ impl DocumentReader<'_> {
         warnings: &mut Vec<Problem>,
     ) -> Vec<(Arc<str>, Arc<dyn ConfiguredConnector>)> {
         self.refuse_unknown_keys(document, routes, problems);
+        for key in ["settings", "checks"] {
+            if document.get(key).is_some_and(|value| !value.is_null()) {
+                warnings.push(self.problem(&[key], "has no effect in this build yet"));
+            }
+        }
         let mut connectors = Vec::new();
         for (name, kind) in routes {
             let Some(stanza) = document.get(name).filter(|v| !v.is_null()) else {
