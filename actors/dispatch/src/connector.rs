@@ -62,6 +62,19 @@ pub trait Connector: Sized + 'static {
     /// Name, version and the rest.
     const METADATA: Metadata;
 
+    /// Why connectors of this type cannot run, when this build knows their configuration only.
+    const UNAVAILABLE: Option<&'static str> = None;
+
+    /// Commands of the group that the command line gives to this type, beside those that all have.
+    const COMMANDS: &'static [ConnectorCommand] = &[];
+
+    /// The stanza that `servo generate` writes, as YAML: the keys that a user has to look at, in
+    /// the order in which they are read, with values that are valid
+    /// (`spec/config-and-cli.md` §7.6).
+    fn sample() -> &'static str {
+        "{}"
+    }
+
     /// What the types cannot say about a configuration: each problem with its key.
     fn validate(_config: &Self::Config) -> Vec<ConfigProblem> {
         Vec::new()
@@ -136,6 +149,39 @@ pub struct ConfigProblem {
     pub message: String,
     /// Only worth a warning: the connector works with it.
     pub warning: bool,
+}
+
+/// A command of a connector type, such as `servo prometheus targets`: an event that is dispatched
+/// by its name to one connector, with the arguments as an object of texts, and whose result is
+/// printed as a table or as JSON (`spec/config-and-cli.md` §7.9).
+///
+/// The connector declares the event in its routes. A result that is a list of objects has one row
+/// for each; an object is a single row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConnectorCommand {
+    /// The word on the command line.
+    pub name: &'static str,
+    /// One line for the help.
+    pub about: &'static str,
+    /// Options that it takes.
+    pub arguments: &'static [CommandArgument],
+    /// Name of the event.
+    pub event: &'static str,
+    /// Columns of the table: each header, and the key of the row that stands below it.
+    pub columns: &'static [(&'static str, &'static str)],
+}
+
+/// An option of a [`ConnectorCommand`], given as `--name VALUE`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CommandArgument {
+    /// Its long name, and the key of the event's argument.
+    pub name: &'static str,
+    /// What stands for its value in the help, such as `DURATION`.
+    pub value: &'static str,
+    /// One line for the help.
+    pub about: &'static str,
+    /// Whether the command cannot do without it.
+    pub required: bool,
 }
 
 /// What a connector is given when it is built.

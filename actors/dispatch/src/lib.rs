@@ -28,8 +28,8 @@ mod run;
 mod standard;
 
 pub use connector::{
-    After, Before, BeforeError, BoxError, ConfigProblem, Connector, ConnectorContext, Maturity,
-    Metadata, On,
+    After, Before, BeforeError, BoxError, CommandArgument, ConfigProblem, Connector,
+    ConnectorCommand, ConnectorContext, Maturity, Metadata, On,
 };
 pub use context::{Chain, HandlerContext, ProgressSink, ProgressUpdate};
 pub use dispatcher::{Dispatcher, DispatcherRef};

@@ -6,8 +6,9 @@ use schemars::Schema;
 use servo_supervision::{Backoff, ChildSpec, Children, Exhausted, Intensity, Restart};
 
 use crate::{
-    connector::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata},
+    connector::{BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Metadata},
     dispatcher::DispatcherRef,
+    event::Stage,
     host::{ConnectorActor, Residence},
     lifecycle::CatchUp,
     routes::Routes,
@@ -30,6 +31,9 @@ pub struct ConnectorPolicy {
 #[derive(Clone)]
 pub struct ConnectorType {
     metadata: Metadata,
+    unavailable: Option<&'static str>,
+    commands: &'static [ConnectorCommand],
+    sample: fn() -> &'static str,
     schema: fn() -> Schema,
     parse: fn(serde_yaml::Value) -> Result<Arc<dyn ConfiguredConnector>, StanzaError>,
 }
@@ -48,6 +52,13 @@ pub struct StanzaError {
 pub trait ConfiguredConnector: Send + Sync {
     /// The type's metadata.
     fn metadata(&self) -> &'static Metadata;
+
+    /// Events that it handles with this configuration, in their stages: what `servo show events`
+    /// tells without starting anything.
+    fn events(&self) -> Vec<(Arc<str>, Stage)>;
+
+    /// Why it cannot run, when this build knows its configuration only.
+    fn unavailable(&self) -> Option<&'static str>;
 
     /// What its types cannot say about the configuration.
     fn problems(&self) -> Vec<ConfigProblem>;
@@ -108,6 +119,9 @@ impl ConnectorType {
     pub fn of<C: Connector>() -> Self {
         Self {
             metadata: C::METADATA,
+            unavailable: C::UNAVAILABLE,
+            commands: C::COMMANDS,
+            sample: C::sample,
             schema: || schemars::schema_for!(C::Config),
             parse: |stanza| {
                 let config: C::Config =
@@ -123,6 +137,26 @@ impl ConnectorType {
     /// Name, version and the rest.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata
+    }
+
+    /// Why connectors of this type cannot run, when this build knows their configuration only.
+    pub fn unavailable(&self) -> Option<&'static str> {
+        self.unavailable
+    }
+
+    /// Commands of the type's own.
+    pub fn commands(&self) -> &'static [ConnectorCommand] {
+        self.commands
+    }
+
+    /// A valid stanza, as YAML, with the keys that a user has to look at.
+    pub fn sample(&self) -> &'static str {
+        (self.sample)()
+    }
+
+    /// `Name Connector`, as texts for people name it.
+    pub fn full_name(&self) -> String {
+        format!("{} Connector", self.metadata.type_name)
     }
 
     /// JSON schema of the stanza.
@@ -160,6 +194,14 @@ impl fmt::Debug for ConnectorType {
 impl<C: Connector> ConfiguredConnector for Configured<C> {
     fn metadata(&self) -> &'static Metadata {
         const { &C::METADATA }
+    }
+
+    fn events(&self) -> Vec<(Arc<str>, Stage)> {
+        Routes::<C>::of(&self.0).declared
+    }
+
+    fn unavailable(&self) -> Option<&'static str> {
+        C::UNAVAILABLE
     }
 
     fn problems(&self) -> Vec<ConfigProblem> {

@@ -124,6 +124,8 @@ pub(crate) struct Seat<C: Connector> {
 /// Collects the handlers of a connector: the argument of [`Connector::routes`].
 pub struct Routes<C: Connector> {
     binds: Vec<Bind<C>>,
+    /// Events and stages of the handlers, in the order of registration.
+    pub(crate) declared: Vec<(Arc<str>, Stage)>,
     /// What a connector that starts late catches up on.
     pub(crate) catch_up: Vec<CatchUp<C>>,
 }
@@ -135,6 +137,7 @@ impl<C: Connector> Routes<C> {
     pub fn of(config: &C::Config) -> Self {
         let mut routes = Self {
             binds: Vec::new(),
+            declared: Vec::new(),
             catch_up: Vec::new(),
         };
         C::routes(config, &mut routes);
@@ -180,6 +183,7 @@ impl<C: Connector> Routes<C> {
         Fut: Future<Output = Result<Option<E::Output>, EventError>> + 'static,
     {
         self.catch_up.extend(CatchUp::of::<E, F, Fut>(&handler));
+        self.declared.push((E::NAME.into(), Stage::On));
         self.binds.push(Box::new(move |table, seat| {
             let actor = seat.actor.clone();
             let call: Call<E, Option<E::Output>> = Arc::new(move |event, cx| {
@@ -202,6 +206,7 @@ impl<C: Connector> Routes<C> {
         F: Fn(Rc<C>, Arc<E>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BeforeError>> + 'static,
     {
+        self.declared.push((E::NAME.into(), Stage::Before));
         self.binds.push(Box::new(move |table, seat| {
             let actor = seat.actor.clone();
             let call: Call<E, ()> = Arc::new(move |event, cx| {
@@ -224,6 +229,7 @@ impl<C: Connector> Routes<C> {
         F: Fn(Rc<C>, Results<E>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), EventError>> + 'static,
     {
+        self.declared.push((E::NAME.into(), Stage::After));
         self.binds.push(Box::new(move |table, seat| {
             let actor = seat.actor.clone();
             let route = Route {
@@ -254,6 +260,7 @@ impl<C: Connector> Routes<C> {
         F: Fn(Rc<C>, Arc<DynamicEvent>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<Value>, BeforeError>> + 'static,
     {
+        self.declared.push((name.as_str().into(), stage));
         self.binds.push(Box::new(move |table, seat| {
             let actor = seat.actor.clone();
             let call: Call<DynamicEvent, Option<Value>> = Arc::new(move |event, cx| {
