@@ -21,11 +21,12 @@ pub struct Wait {
     config: Arc<WaitConfig>,
 }
 
-/// The `wait` stanza of `servo.yaml`.
+/// Keeps a measurement going while something outside Servo measures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WaitConfig {
-    /// Wait for warm-up, duration and delay of each measurement; otherwise it is over at once.
+    /// Whether each measurement lasts for its warm-up, duration and delay. With `false` it is over
+    /// at once.
     pub measure_enabled: bool,
 }
 
@@ -37,6 +38,10 @@ impl Connector for Wait {
         .homepage("https://github.com/opsani/servox")
         .maturity(Maturity::Stable)
         .license("Apache 2.0");
+
+    fn sample() -> &'static str {
+        "measure_enabled: false\n"
+    }
 
     fn build(config: Arc<WaitConfig>, _: ConnectorContext) -> Result<Self, BoxError> {
         Ok(Self { config })
@@ -63,5 +68,43 @@ impl On<Measure> for Wait {
                 .await?;
         }
         Ok(Measurement::default())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use servo_dispatch::ConnectorType;
+
+    use super::*;
+
+    #[test]
+    fn the_sample_is_valid_and_says_that_nothing_waits() {
+        let kind = ConnectorType::of::<Wait>();
+        assert_eq!(kind.sample(), "measure_enabled: false\n");
+        let sample: serde_yaml::Value = serde_yaml::from_str(kind.sample()).unwrap();
+        let stanza = kind.parse(sample.clone()).unwrap();
+        assert_eq!(stanza.problems(), []);
+        assert_eq!(stanza.effective(), sample);
+    }
+
+    #[test]
+    fn schema_and_types_want_the_same_single_key() {
+        let kind = ConnectorType::of::<Wait>();
+        let schema = kind.schema();
+        let schema = schema.as_value();
+        assert_eq!(schema["required"], serde_json::json!(["measure_enabled"]));
+        assert_eq!(schema["additionalProperties"], false);
+        assert_eq!(schema["properties"]["measure_enabled"]["type"], "boolean");
+        for (yaml, part) in [
+            ("{}", "measure_enabled"),
+            ("{measure_enabled: true, bogus: 1}", "bogus"),
+            ("{measure_enabled: [1]}", "boolean"),
+        ] {
+            let Err(error) = kind.parse(serde_yaml::from_str(yaml).unwrap()) else {
+                panic!("accepted: {yaml}");
+            };
+            assert!(error.message.contains(part), "{yaml}: {error}");
+        }
     }
 }
