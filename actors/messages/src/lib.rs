@@ -4,14 +4,17 @@
 //!
 //! The words of the field and their exact texts: durations, units, CPU and memory quantities, metrics and
 //! measurements, settings, components, descriptions, adjustments, the control block of a command, progress, the kinds
-//! of error an event can end with and the statuses an optimizer reads. It also knows each word's *wire form* (the JSON
+//! of error an event can end with and the statuses an optimizer reads; and the stanzas of the configuration that several
+//! parts share: `settings` ([`CommonConfig`]), `checks` ([`ChecksConfig`]), `fast_fail` ([`FastFailConfig`]), and text
+//! that is never printed ([`Secret`]). It also knows each word's *wire form* (the JSON
 //! that travels between a servo and an optimizer), in both directions, so that the servo and the embedded optimizer
 //! share one reading of it.
 //!
 //! # What this crate must not know
 //!
 //! No I/O, no clock, no actor, no async runtime, no logging, no connector and no HTTP. Where "now" matters it is an
-//! argument; where something deserves a warning, the warning is returned as a value for the caller to log.
+//! argument; the one question to the file system is whether the file that `ssl_verify` names exists
+//! ([`CommonConfig::problems`]). Where something deserves a warning, the warning is returned as a value for the caller to log.
 //!
 //! # Rules that hold everywhere
 //!
@@ -20,37 +23,49 @@
 //! * Printing and parsing are inverse: what a type prints, it reads back as the same value.
 
 mod adjustment;
+mod check_policy;
 mod component;
 mod control;
 mod decimal;
 mod duration;
 mod english;
 mod error;
+mod fast_fail;
 mod measurement;
 mod measurement_report;
 mod metric;
+mod network;
 mod number;
 mod progress;
 mod quantity;
+mod secret;
 mod setting;
 mod severity;
+mod truth;
 mod unit;
 mod wire;
 
 pub use adjustment::{
     Adjustment, AdjustmentParseError, adjustments_from_state, adjustments_to_state,
 };
+pub use check_policy::{CheckDelay, ChecksConfig, HaltOn};
 pub use component::{Component, Description, MergeWarning, Selector, SelectorError};
 pub use control::Control;
 pub use duration::{Duration, DurationError, SignedDuration};
 pub use english::{english_series, english_series_with};
 pub use error::{ErrorKind, EventError, Status, UnknownStatus, most_severe};
+pub use fast_fail::FastFailConfig;
 pub use measurement::{Measurement, MeasurementWire, Reading, WireWarning};
 pub use measurement_report::{MeasurementReport, MetricReport, SeriesReport};
 pub use metric::{DataPoint, Metric, NonFiniteValue, TimeSeries};
+pub use network::{
+    BackoffConfig, BackoffLimits, CommonConfig, Proxies, ProxyError, ProxyPattern, ProxyUrl,
+    SslVerify, Timeouts,
+};
 pub use number::{Number, SettingValue};
 pub use progress::{AlreadyStarted, DurationProgress, EventProgress, ProgressReport, ProgressText};
 pub use quantity::{Cores, Memory, QuantityError};
+pub use secret::Secret;
 pub use setting::{
     EnumSetting, EnvironmentEnumSetting, EnvironmentRangeSetting, EnvironmentSetting, RangeSetting,
     Setting, SettingError, SettingWarning, ValueType,

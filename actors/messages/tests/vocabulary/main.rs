@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod adjustment;
+mod configuration;
 mod control;
 mod description;
 mod duration;
