@@ -169,7 +169,12 @@ impl Root {
             Command::Run(_) | Command::Optimizer(_) => "info",
             _ => "warn",
         };
-        logging::init(level.as_deref().unwrap_or(default_level), format, colour)?;
+        let _log = logging::init(
+            level.as_deref().unwrap_or(default_level),
+            format,
+            colour,
+            daemon.log.file.as_ref(),
+        )?;
         if let Some(error) = dotenv_error {
             tracing::warn!("{error}");
         }

@@ -1,5 +1,6 @@
 //! The running program: its actor system, supervision tree, signals and logs.
 
+pub mod banner;
 pub mod logging;
 mod optimizers;
 pub mod run;
