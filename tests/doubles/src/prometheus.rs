@@ -1,4 +1,4 @@
-//! A Prometheus that answers `query` and `query_range` from a script.
+//! A Prometheus that answers `query`, `query_range` and `targets` from a script.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -16,6 +16,8 @@ use crate::{
 
 /// Most points in one series, as in Prometheus itself.
 const MAX_POINTS: f64 = 11_000.0;
+/// Asked without a query.
+const TARGETS: &str = "/api/v1/targets";
 
 /// What a query meets.
 #[derive(Debug, Clone)]
@@ -45,7 +47,7 @@ pub enum PrometheusAnswer {
 /// A query as it came in.
 #[derive(Debug, Clone)]
 pub struct PrometheusQuery {
-    /// `/api/v1/query_range`, `/api/v1/query`, or whatever was asked.
+    /// `/api/v1/query_range`, `/api/v1/query`, `/api/v1/targets`, or whatever was asked.
     pub path: String,
     /// `query`, `start`, `end`, `step`, `time`, ... decoded, from the query string or a form body.
     pub parameters: BTreeMap<String, String>,
@@ -71,6 +73,7 @@ pub struct PrometheusDouble {
 struct State {
     answers: BTreeMap<String, VecDeque<PrometheusAnswer>>,
     for_all: Option<PrometheusAnswer>,
+    targets: Option<PrometheusAnswer>,
     received: Vec<PrometheusQuery>,
 }
 
@@ -83,7 +86,7 @@ impl Handler for Record<State> {
         };
         let answer = self.change(|state| {
             state.received.push(query.clone());
-            state.answer_to(query.query())
+            state.answer_to(&query)
         });
         reply(&query, answer)
     }
@@ -91,11 +94,14 @@ impl Handler for Record<State> {
 
 impl State {
     /// The next answer to `query`; the last one stays.
-    fn answer_to(&mut self, query: &str) -> PrometheusAnswer {
+    fn answer_to(&mut self, query: &PrometheusQuery) -> PrometheusAnswer {
         if let Some(answer) = &self.for_all {
             return answer.clone();
         }
-        match self.answers.get_mut(query) {
+        if query.path == TARGETS {
+            return self.targets.clone().unwrap_or(PrometheusAnswer::Empty);
+        }
+        match self.answers.get_mut(query.query()) {
             Some(answers) if answers.len() > 1 => answers.pop_front(),
             Some(answers) => answers.front().cloned(),
             None => None,
@@ -170,6 +176,12 @@ fn data(query: &PrometheusQuery, answer: PrometheusAnswer) -> Result<Value, Stri
             let now = || jiff::Timestamp::now().as_millisecond() as f64 / 1000.0;
             let at = time("time").unwrap_or_else(|_| now());
             (false, vec![at])
+        }
+        TARGETS => {
+            return Ok(match answer {
+                PrometheusAnswer::Data(data) => data,
+                _ => json!({"activeTargets": [], "droppedTargets": []}),
+            });
         }
         other => return Err(format!("no such endpoint: {other}")),
     };
@@ -272,6 +284,12 @@ impl PrometheusDouble {
         });
     }
 
+    /// From now on this about the targets that it scrapes; [`PrometheusAnswer::Data`] holds the lists
+    /// `activeTargets` and `droppedTargets`. Without it there are none.
+    pub fn answer_targets(&self, answer: PrometheusAnswer) {
+        self.record.change(|state| state.targets = Some(answer));
+    }
+
     /// From now on this to every query; none takes it back.
     pub fn answer_all(&self, answer: Option<PrometheusAnswer>) {
         self.record.change(|state| state.for_all = answer);
@@ -350,6 +368,22 @@ mod tests {
                     && asked[0].query() == "rate(a[1m])")
                 .is_ok()
         );
+    }
+
+    #[test]
+    fn targets_are_none_until_said_otherwise() {
+        let double = PrometheusDouble::start();
+        let (status, body) = get(&double, "/api/v1/targets");
+        assert_eq!((status, &body["data"]["activeTargets"]), (200, &json!([])));
+        let data = json!({"activeTargets": [{"scrapeUrl": "http://a/"}]});
+        double.answer_targets(PrometheusAnswer::Data(data.clone()));
+        assert_eq!(get(&double, "/api/v1/targets?state=active").1["data"], data);
+        double.answer_targets(PrometheusAnswer::Error(
+            503,
+            "timeout".into(),
+            "busy".into(),
+        ));
+        assert_eq!(get(&double, "/api/v1/targets").0, 503);
     }
 
     #[test]

@@ -7,9 +7,10 @@ use reqwest::{
     header::{AUTHORIZATION, HeaderValue},
 };
 use servo_dispatch::ConfigProblem;
+use servo_messages::Secret;
 use tokio::io::AsyncReadExt as _;
 
-use crate::{config::PrometheusConfig, secret::Secret};
+use crate::config::PrometheusConfig;
 
 /// Longer than any token; a wrong path may name something endless.
 const LONGEST_SECRET: u64 = 64 * 1024;

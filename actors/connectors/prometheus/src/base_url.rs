@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use url::Url;
 
-use crate::secret::Secret;
+use servo_messages::Secret;
 
 /// Root of a Prometheus server: http or https, maybe with a path prefix, no trailing slash.
 ///
@@ -134,7 +134,12 @@ impl JsonSchema for BaseUrl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({"type": "string", "format": "uri", "pattern": "^https?://"})
+        // No pattern: what is wrong with a URL is told better by reading it.
+        json_schema!({
+            "type": "string",
+            "format": "uri",
+            "examples": ["http://prometheus.monitoring.svc:9090"],
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION},
     redirect,
 };
+use serde::de::DeserializeOwned;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -18,6 +19,7 @@ use crate::{
     query::Query,
     response::{Answer, NoAnswer},
     retry::{RetryPolicy, whole_milliseconds},
+    scraped::{ActiveTarget, TargetsData},
 };
 
 /// Without a connection by then, nobody is there; an answer may take longer.
@@ -101,7 +103,8 @@ impl PrometheusClient {
     /// # Errors
     /// [`QueryError`]; a failure that may pass by itself only once the time to try again is over.
     pub async fn ask(&self, query: &Query<'_>) -> Result<Answer, QueryError> {
-        self.ask_for(query, &self.retry).await
+        self.ask_for(&Question::of(query, self.query_timeout), &self.retry)
+            .await
     }
 
     /// Asks once.
@@ -109,34 +112,50 @@ impl PrometheusClient {
     /// # Errors
     /// [`QueryError`]
     pub(crate) async fn ask_once(&self, query: &Query<'_>) -> Result<Answer, QueryError> {
-        let once = RetryPolicy {
-            budget: Duration::ZERO,
-            ..self.retry.clone()
-        };
-        self.ask_for(query, &once).await
+        self.ask_for(&Question::of(query, self.query_timeout), &self.once())
+            .await
     }
 
-    async fn ask_for(&self, query: &Query<'_>, retry: &RetryPolicy) -> Result<Answer, QueryError> {
+    /// What Prometheus scrapes at present. Asks once: whoever wants to know is waiting.
+    ///
+    /// # Errors
+    /// [`QueryError`]
+    pub async fn targets(&self) -> Result<Vec<ActiveTarget>, QueryError> {
+        let answer: Answer<TargetsData> = self.ask_for(&Question::targets(), &self.once()).await?;
+        Ok(answer.data.active())
+    }
+
+    fn once(&self) -> RetryPolicy {
+        RetryPolicy {
+            budget: Duration::ZERO,
+            ..self.retry.clone()
+        }
+    }
+
+    async fn ask_for<D: DeserializeOwned>(
+        &self,
+        question: &Question,
+        retry: &RetryPolicy,
+    ) -> Result<Answer<D>, QueryError> {
         let http = self
             .http
             .get_or_try_init(|| connect(self.tls.clone(), self.base_url.is_https()))
             .await?;
-        let url = self.base_url.endpoint(query.endpoint());
-        let parameters = query.encode(self.query_timeout);
+        let url = self.base_url.endpoint(question.endpoint);
         retry
             .run(self.timeout, |limit| {
-                self.attempt(http, &url, &parameters, limit)
+                self.attempt(http, &url, &question.parameters, limit)
             })
             .await
     }
 
-    async fn attempt(
+    async fn attempt<D: DeserializeOwned>(
         &self,
         http: &Client,
         url: &Url,
         parameters: &str,
         limit: Duration,
-    ) -> Result<Answer, QueryError> {
+    ) -> Result<Answer<D>, QueryError> {
         match tokio::time::timeout(limit, self.exchange(http, url, parameters)).await {
             Ok(answer) => answer,
             Err(_) => Err(QueryError::TimedOut {
@@ -146,12 +165,12 @@ impl PrometheusClient {
         }
     }
 
-    async fn exchange(
+    async fn exchange<D: DeserializeOwned>(
         &self,
         http: &Client,
         url: &Url,
         parameters: &str,
-    ) -> Result<Answer, QueryError> {
+    ) -> Result<Answer<D>, QueryError> {
         let method = if parameters.len() > LONGEST_QUERY_STRING {
             Method::POST
         } else {
@@ -177,7 +196,7 @@ impl PrometheusClient {
                 .body(parameters.to_owned())
         } else {
             let mut with_query = url.clone();
-            with_query.set_query(Some(parameters));
+            with_query.set_query((!parameters.is_empty()).then_some(parameters));
             http.get(with_query)
         };
         let request = self
@@ -190,7 +209,11 @@ impl PrometheusClient {
             .map_err(|error| unreachable(url, error))
     }
 
-    async fn read(&self, url: &Url, mut response: Response) -> Result<Answer, QueryError> {
+    async fn read<D: DeserializeOwned>(
+        &self,
+        url: &Url,
+        mut response: Response,
+    ) -> Result<Answer<D>, QueryError> {
         let status = response.status();
         if status.is_redirection() {
             return Err(QueryError::Redirected {
@@ -245,6 +268,28 @@ impl PrometheusClient {
             },
         };
         Err(error)
+    }
+}
+
+/// An endpoint of the API and the parameters for it, encoded.
+struct Question {
+    endpoint: &'static str,
+    parameters: String,
+}
+
+impl Question {
+    fn of(query: &Query<'_>, timeout: Option<servo_messages::Duration>) -> Self {
+        Self {
+            endpoint: query.endpoint(),
+            parameters: query.encode(timeout),
+        }
+    }
+
+    fn targets() -> Self {
+        Self {
+            endpoint: "targets",
+            parameters: String::new(),
+        }
     }
 }
 

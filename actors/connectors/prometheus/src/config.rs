@@ -1,66 +1,66 @@
 //! The connector's stanza, as it is written; [`crate::validation`] says what is wrong with it.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroUsize, path::PathBuf};
+use std::{collections::BTreeMap, num::NonZeroUsize, path::PathBuf};
 
 use schemars::JsonSchema;
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{self, Visitor},
-};
-use servo_messages::{Duration, Metric, Unit};
+use serde::{Deserialize, Serialize};
+use servo_messages::{Duration, FastFailConfig, Metric, Secret, Unit};
 
-use crate::{base_url::BaseUrl, secret::Secret, targets::TargetConfig};
+use crate::{base_url::BaseUrl, targets::TargetConfig};
 
-/// The `prometheus` stanza of `servo.yaml` (`spec/metrics-and-load.md` §1.1).
-///
-/// ```yaml
-/// prometheus:
-///   base_url: http://prom.monitoring.svc:9090
-///   metrics:
-///   - {name: throughput, unit: rps, query: 'sum(rate(http_requests_total[1m]))', step: 30s, absent: zero}
-/// ```
+/// Measures by PromQL: once the window of a measurement is over, Prometheus is asked for each metric
+/// over that window.
+// `spec/metrics-and-load.md` §1.1
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PrometheusConfig {
-    /// A word for people.
+    /// A remark for people; has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Root of the server; the API is below `<base_url>/api/v1`. Default `https://prometheus:9090`.
+    /// Root of the server, http or https, with its path prefix if it has one. The API is asked below
+    /// `<base_url>/api/v1`. A user and a password in it are sent as HTTP Basic.
     #[serde(default)]
     pub base_url: BaseUrl,
-    /// How often the current values are published. Accepted, without effect yet.
+    /// How often the current values of all metrics are published; more than 0. None by default. Accepted,
+    /// but without effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streaming_interval: Option<Duration>,
-    /// What to measure.
+    /// What to measure; may be empty. Names must be unique.
     pub metrics: Vec<MetricConfig>,
-    /// Targets expected to be scraped. Accepted, without effect yet.
+    /// Targets that Prometheus is expected to scrape. Accepted, but without effect in this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetConfig>>,
-    /// Watch over service levels during a measurement. Accepted, without effect yet.
+    /// Watch over the service levels (SLO) that the optimizer sends, during each measurement. Accepted,
+    /// but without effect in this version.
     #[serde(default)]
     pub fast_fail: FastFailConfig,
-    /// Longest time for one request, from connecting to the last byte. Default 30 s.
+    /// Longest time for one request, from connecting to the last byte; more than 0.
     #[serde(default = "thirty_seconds")]
     pub timeout: Duration,
-    /// Longest time that Prometheus may evaluate one query; none leaves it to the server.
+    /// Longest time that Prometheus may evaluate one query; more than 0. By default the server's own
+    /// limit counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub query_timeout: Option<Duration>,
-    /// Further headers of each request. Their values are treated as secrets.
+    /// Further headers of each request, by name. Their values are treated as secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(extend("default" = {}))]
     pub headers: BTreeMap<String, Secret>,
-    /// Sent as `Authorization: Bearer`.
+    /// Token sent as `Authorization: Bearer`. Only one of `bearer_token`, `bearer_token_file`,
+    /// `basic_auth`, a user in `base_url` and an `authorization` header can be given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bearer_token: Option<Secret>,
-    /// File with the bearer token, read anew for each request.
+    /// Path of a file with the bearer token, read anew for each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "file-path"))]
     pub bearer_token_file: Option<PathBuf>,
-    /// Sent as `Authorization: Basic`.
+    /// User and password sent as `Authorization: Basic`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub basic_auth: Option<BasicAuthConfig>,
-    /// Certificates.
+    /// Certificates of both sides.
     #[serde(default, skip_serializing_if = "TlsConfig::is_default")]
+    #[schemars(extend("default" = {"insecure": false}))]
     pub tls: TlsConfig,
-    /// Queries in flight at once. Default 8.
+    /// Most queries that are under way at once; 1 or more.
     #[serde(default = "eight")]
     pub max_concurrency: NonZeroUsize,
 }
@@ -69,25 +69,27 @@ pub struct PrometheusConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricConfig {
-    /// The name reported to the optimizer.
+    /// The name reported to the optimizer; unique and not blank.
     pub name: String,
-    /// The unit of the query's values. Default: a plain number.
+    /// Unit of the query's values, as text (`rps`) or as name (`requests_per_second`). The empty text is
+    /// a plain number.
     #[serde(default)]
     pub unit: Unit,
-    /// PromQL.
+    /// The query, in PromQL; not blank.
     pub query: String,
-    /// Resolution of the range query. Default one minute.
+    /// Distance between the points of the range query; more than 0.
     #[serde(default = "one_minute")]
     pub step: Duration,
-    /// What it means when the query yields nothing.
+    /// What happens when the query yields nothing.
     #[serde(default)]
     pub absent: AbsentPolicy,
-    /// Retired; accepted without effect.
+    /// Retired: ended a measurement early. Accepted without effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub eager: Option<Duration>,
 }
 
-/// What it means when a query yields nothing (`spec/metrics-and-load.md` §1.5).
+/// What happens when a query yields nothing.
+// `spec/metrics-and-load.md` §1.5
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum AbsentPolicy {
@@ -106,13 +108,14 @@ pub enum AbsentPolicy {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BasicAuthConfig {
-    /// The user.
+    /// Name of the user.
     pub username: String,
-    /// The password.
+    /// Password of the user.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Secret>,
-    /// File with the password, read anew for each request.
+    /// Path of a file with the password, read anew for each request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "file-path"))]
     pub password_file: Option<PathBuf>,
 }
 
@@ -120,49 +123,21 @@ pub struct BasicAuthConfig {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TlsConfig {
-    /// PEM file of the only authorities to trust; without it, those that the machine trusts.
+    /// Path of a PEM file with the only authorities to trust; by default those that the machine trusts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "file-path"))]
     pub ca_file: Option<PathBuf>,
-    /// PEM file of the client's own certificate; needs `key_file`.
+    /// Path of a PEM file with the client's own certificate; needs `key_file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "file-path"))]
     pub cert_file: Option<PathBuf>,
-    /// PEM file of the client's private key; needs `cert_file`.
+    /// Path of a PEM file with the client's private key; needs `cert_file`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("format" = "file-path"))]
     pub key_file: Option<PathBuf>,
-    /// Trust any server.
+    /// Trust any server, without verifying its certificate.
     #[serde(default)]
     pub insecure: bool,
-}
-
-/// Watch over service levels during a measurement (`spec/metrics-and-load.md` §2.1). Without effect yet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(from = "FastFailStanza")]
-pub struct FastFailConfig {
-    /// Switched off. Written as 0 or 1.
-    #[serde(serialize_with = "zero_or_one")]
-    #[schemars(with = "u8", range(max = 1))]
-    pub disabled: bool,
-    /// Time between checks. Default one minute.
-    pub period: Duration,
-    /// How far each check looks back. Default: the period.
-    pub span: Duration,
-    /// No check before this time has passed.
-    pub skip: Duration,
-    /// A value of exactly zero counts as missing.
-    pub treat_zero_as_missing: bool,
-}
-
-/// As the file may give it, before `span` takes its default from `period`.
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-struct FastFailStanza {
-    #[serde(deserialize_with = "truth")]
-    #[schemars(with = "u8", range(max = 1))]
-    disabled: bool,
-    period: Option<Duration>,
-    span: Option<Duration>,
-    skip: Duration,
-    treat_zero_as_missing: bool,
 }
 
 fn one_minute() -> Duration {
@@ -175,42 +150,6 @@ fn thirty_seconds() -> Duration {
 
 fn eight() -> NonZeroUsize {
     NonZeroUsize::MIN.saturating_add(7)
-}
-
-fn zero_or_one<S: serde::Serializer>(value: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_u8(u8::from(*value))
-}
-
-fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
-    struct TruthVisitor;
-
-    impl Visitor<'_> for TruthVisitor {
-        type Value = bool;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("0 or 1")
-        }
-
-        fn visit_bool<E: de::Error>(self, value: bool) -> Result<bool, E> {
-            Ok(value)
-        }
-
-        fn visit_u64<E: de::Error>(self, value: u64) -> Result<bool, E> {
-            match value {
-                0 => Ok(false),
-                1 => Ok(true),
-                _ => Err(E::invalid_value(de::Unexpected::Unsigned(value), &self)),
-            }
-        }
-
-        fn visit_i64<E: de::Error>(self, value: i64) -> Result<bool, E> {
-            u64::try_from(value)
-                .map_err(|_| E::invalid_value(de::Unexpected::Signed(value), &self))
-                .and_then(|value| self.visit_u64(value))
-        }
-    }
-
-    deserializer.deserialize_any(TruthVisitor)
 }
 
 // === impl MetricConfig ===
@@ -227,26 +166,5 @@ impl MetricConfig {
 impl TlsConfig {
     fn is_default(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-// === impl FastFailConfig ===
-
-impl Default for FastFailConfig {
-    fn default() -> Self {
-        FastFailStanza::default().into()
-    }
-}
-
-impl From<FastFailStanza> for FastFailConfig {
-    fn from(stanza: FastFailStanza) -> Self {
-        let period = stanza.period.unwrap_or_else(one_minute);
-        Self {
-            disabled: stanza.disabled,
-            period,
-            span: stanza.span.unwrap_or(period),
-            skip: stanza.skip,
-            treat_zero_as_missing: stanza.treat_zero_as_missing,
-        }
     }
 }

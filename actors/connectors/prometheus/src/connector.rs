@@ -2,16 +2,35 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorContext, Describe, HandlerContext, Maturity,
-    Measure, Metadata, Metrics, On, Routes,
+    BeforeError, BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Describe,
+    EventName, HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Stage,
 };
 use servo_messages::{Description, EventError, Measurement, Metric};
 
-use crate::{client::PrometheusClient, config::PrometheusConfig, measuring::Measuring, validation};
+use crate::{
+    client::PrometheusClient, config::PrometheusConfig, measuring::Measuring, scraped, validation,
+};
 
 /// The longest time between two progress reports (`spec/metrics-and-load.md` §0.8).
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+/// The command and its event.
+const TARGETS: &str = "targets";
+/// Why a command was not even tried.
+const INVALID_ARGUMENT: &str = "invalid-argument";
+
+/// `spec/metrics-and-load.md` §1.1
+const SAMPLE: &str = "\
+description: Update the base_url and metrics to match your Prometheus configuration
+metrics:
+- name: throughput
+  unit: rps
+  query: rate(http_requests_total[5m])
+- name: error_rate
+  unit: '%'
+  query: rate(errors[5m])
+";
 
 /// Measures by PromQL range queries.
 #[derive(Debug)]
@@ -23,11 +42,30 @@ pub struct Prometheus {
 impl Connector for Prometheus {
     type Config = PrometheusConfig;
 
-    const METADATA: Metadata = Metadata::new("prometheus", "Prometheus", env!("CARGO_PKG_VERSION"))
+    const METADATA: Metadata = Metadata::new("prometheus", "Prometheus", "1.5.0")
         .describe("Prometheus Connector for Opsani")
         .homepage("https://github.com/opsani/prometheus-connector")
         .maturity(Maturity::Stable)
         .license("Apache 2.0");
+
+    const COMMANDS: &'static [ConnectorCommand] = &[ConnectorCommand {
+        name: TARGETS,
+        about: "Show what Prometheus scrapes at present",
+        arguments: &[],
+        event: TARGETS,
+        columns: &[
+            ("POOL", "pool"),
+            ("HEALTH", "health"),
+            ("URL", "url"),
+            ("LABELS", "labels"),
+            ("LAST SCRAPED", "last_scraped"),
+            ("ERROR", "error"),
+        ],
+    }];
+
+    fn sample() -> &'static str {
+        SAMPLE
+    }
 
     fn validate(config: &PrometheusConfig) -> Vec<ConfigProblem> {
         validation::problems(config)
@@ -50,7 +88,32 @@ impl Connector for Prometheus {
     }
 
     fn routes(_: &PrometheusConfig, routes: &mut Routes<Self>) {
-        routes.on::<Describe>().on::<Metrics>().on::<Measure>();
+        #[expect(clippy::expect_used, reason = "a constant, seen by every test")]
+        let targets = EventName::try_new(TARGETS).expect("a name of an event");
+        routes
+            .on::<Describe>()
+            .on::<Metrics>()
+            .on::<Measure>()
+            .dynamic(targets, Stage::On, |connector, event, cx| async move {
+                connector.targets(&event.args, &cx).await.map(Some)
+            });
+    }
+}
+
+impl Prometheus {
+    /// Answers `servo prometheus targets`: a row for each active target.
+    async fn targets(&self, args: &Value, cx: &HandlerContext) -> Result<Value, BeforeError> {
+        if let Some(unknown) = args.as_object().and_then(|args| args.keys().next()) {
+            let text = format!("{TARGETS} takes no argument, but was given '{unknown}'");
+            return Err(EventError::failed(text)
+                .with_reason(INVALID_ARGUMENT)
+                .into());
+        }
+        let asked = scraped::rows(self.measuring.client());
+        match cx.cancellation().run_until_cancelled(asked).await {
+            Some(rows) => rows.map_err(|error| EventError::failed(error.to_string()).into()),
+            None => Err(cx.cancelled().into()),
+        }
     }
 }
 

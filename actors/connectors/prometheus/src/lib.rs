@@ -21,16 +21,14 @@ mod promql_duration;
 mod query;
 mod response;
 mod retry;
-mod secret;
+mod scraped;
 mod targets;
 mod validation;
 mod window;
 
 pub use base_url::{BaseUrl, BaseUrlError};
 pub use client::PrometheusClient;
-pub use config::{
-    AbsentPolicy, BasicAuthConfig, FastFailConfig, MetricConfig, PrometheusConfig, TlsConfig,
-};
+pub use config::{AbsentPolicy, BasicAuthConfig, MetricConfig, PrometheusConfig, TlsConfig};
 pub use connector::Prometheus;
 pub use failure::QueryError;
 pub use measuring::Measuring;
@@ -38,6 +36,6 @@ pub use promql_duration::PromqlDuration;
 pub use query::Query;
 pub use response::{Answer, Element, QueryData, Sample};
 pub use retry::RetryPolicy;
-pub use secret::Secret;
-pub use targets::TargetConfig;
+pub use scraped::ActiveTarget;
+pub use targets::{TargetConfig, TargetHealth};
 pub use window::{Window, WindowError};

@@ -58,6 +58,11 @@ enum MetricError {
 }
 
 impl Measuring {
+    /// Whom it asks.
+    pub(crate) fn client(&self) -> &PrometheusClient {
+        &self.client
+    }
+
     /// Measures the metrics of a configuration by `client`.
     pub fn new(config: &PrometheusConfig, client: PrometheusClient) -> Self {
         Self {

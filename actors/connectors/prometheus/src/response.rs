@@ -5,16 +5,16 @@ use std::{collections::BTreeMap, fmt};
 use jiff::Timestamp;
 use serde::{
     Deserialize, Deserializer,
-    de::{self, IgnoredAny, Visitor},
+    de::{self, DeserializeOwned, IgnoredAny, Visitor},
 };
 use serde_json::{error::Category, value::RawValue};
 use servo_messages::{Metric, TimeSeries};
 
-/// A successful answer.
+/// A successful answer, of a query unless `D` says otherwise.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct Answer<D = QueryData> {
     /// What was asked for.
-    pub data: QueryData,
+    pub data: D,
     /// Doubts of Prometheus about the query.
     pub warnings: Vec<String>,
     /// Remarks of Prometheus about the query.
@@ -108,7 +108,7 @@ enum EnvelopeStatus {
 
 // === impl Answer ===
 
-impl Answer {
+impl<D: DeserializeOwned> Answer<D> {
     /// Reads a body, whatever the HTTP status was.
     pub(crate) fn parse(body: &[u8]) -> Result<Self, NoAnswer> {
         let envelope: Envelope<'_> =
@@ -354,10 +354,10 @@ mod tests {
                 "{body}"
             );
         }
-        assert_eq!(Answer::parse(b"<html>"), Err(NoAnswer::NotJson));
-        assert_eq!(Answer::parse(b""), Err(NoAnswer::NotJson));
+        assert_eq!(<Answer>::parse(b"<html>"), Err(NoAnswer::NotJson));
+        assert_eq!(<Answer>::parse(b""), Err(NoAnswer::NotJson));
         assert_eq!(
-            Answer::parse(b"{\"status\": \"succ"),
+            <Answer>::parse(b"{\"status\": \"succ"),
             Err(NoAnswer::NotJson)
         );
     }
@@ -380,7 +380,7 @@ mod tests {
 
         #[test]
         fn no_body_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let _ = Answer::parse(&body);
+            let _ = <Answer>::parse(&body);
         }
 
         #[test]

@@ -4,12 +4,9 @@ use std::collections::BTreeSet;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use servo_dispatch::ConfigProblem;
-use servo_messages::Duration;
+use servo_messages::{Duration, FastFailConfig};
 
-use crate::{
-    access::Access,
-    config::{FastFailConfig, PrometheusConfig},
-};
+use crate::{access::Access, config::PrometheusConfig};
 
 /// Everything that is wrong, with the key of each.
 pub(crate) fn problems(config: &PrometheusConfig) -> Vec<ConfigProblem> {
@@ -83,12 +80,8 @@ fn metrics(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
 }
 
 fn durations(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
-    let FastFailConfig { period, span, .. } = config.fast_fail;
-    let given: [(&str, Option<Duration>); 5] = [
+    let given: [(&str, Option<Duration>); 3] = [
         ("streaming_interval", config.streaming_interval),
-        ("fast_fail.period", Some(period)),
-        // Where it is not given it is the period, which is reported already.
-        ("fast_fail.span", (span != period).then_some(span)),
         ("timeout", Some(config.timeout)),
         ("query_timeout", config.query_timeout),
     ];
@@ -96,6 +89,9 @@ fn durations(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
         if duration.is_some_and(Duration::is_zero) {
             problems.push(ConfigProblem::error(key, "expected more than 0"));
         }
+    }
+    for (key, message) in config.fast_fail.problems() {
+        problems.push(ConfigProblem::error(format!("fast_fail.{key}"), message));
     }
 }
 

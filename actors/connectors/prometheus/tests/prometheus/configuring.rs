@@ -9,18 +9,43 @@ fn problems(yaml: &str) -> Vec<ConfigProblem> {
     Prometheus::validate(&config(yaml))
 }
 
+/// The effective stanza as it is written: without nulls.
 fn shown(yaml: &str) -> serde_yaml::Value {
-    ConnectorType::of::<Prometheus>()
+    fn without_nulls(value: &mut serde_yaml::Value) {
+        if let Some(mapping) = value.as_mapping_mut() {
+            mapping.retain(|_, value| !value.is_null());
+            mapping
+                .iter_mut()
+                .for_each(|(_, value)| without_nulls(value));
+        }
+    }
+    let mut effective = ConnectorType::of::<Prometheus>()
         .parse(serde_yaml::from_str(yaml).unwrap())
         .unwrap()
-        .effective()
+        .effective();
+    without_nulls(&mut effective);
+    effective
+}
+
+/// Keys and indexes as problems of validation write them.
+fn written(path: &[String]) -> String {
+    let mut text = String::new();
+    for key in path {
+        if key.parse::<usize>().is_ok() {
+            text.push_str(&format!("[{key}]"));
+        } else {
+            text.push_str(if text.is_empty() { "" } else { "." });
+            text.push_str(key);
+        }
+    }
+    text
 }
 
 /// Path and message of the error that the stanza is refused with, by its types or by validation.
 fn refusal(yaml: &str) -> (String, String) {
     let stanza = ConnectorType::of::<Prometheus>().parse(serde_yaml::from_str(yaml).unwrap());
     match stanza {
-        Err(error) => (error.path.trim_matches('.').to_owned(), error.message),
+        Err(error) => (written(&error.path), error.message),
         Ok(stanza) => {
             let mut errors = stanza
                 .problems()
@@ -47,7 +72,7 @@ fn the_least_stanza_has_the_defaults() {
 }
 
 #[test]
-fn what_is_shown_has_all_defaults_no_nulls_and_reads_back() {
+fn what_is_shown_has_all_defaults_and_reads_back() {
     let value = shown(
         "{base_url: 'http://h:9090/a//', metrics: [{name: a, unit: rps, query: b}], fast_fail: {period: 30s, \
          disabled: true}}",
@@ -56,7 +81,7 @@ fn what_is_shown_has_all_defaults_no_nulls_and_reads_back() {
         "
 base_url: http://h:9090/a
 metrics: [{name: a, unit: rps, query: b, step: 1m, absent: ignore}]
-fast_fail: {disabled: 1, period: 30s, span: 30s, skip: '0', treat_zero_as_missing: false}
+fast_fail: {disabled: 1, period: 30s, skip: '0', treat_zero_as_missing: false}
 timeout: 30s
 max_concurrency: 8
 ",
@@ -142,17 +167,17 @@ fn each_mistake_is_refused_with_the_key_that_it_stands_under() {
         (
             "{metrics: [], fast_fail: {period: 0}}",
             "fast_fail.period",
-            "more than 0",
+            "longer than zero",
         ),
         (
             "{metrics: [], fast_fail: {span: 0}}",
             "fast_fail.span",
-            "more than 0",
+            "longer than zero",
         ),
         (
             "{metrics: [], fast_fail: {disabled: 2}}",
             "fast_fail.disabled",
-            "0 or 1",
+            "expected 0, 1,",
         ),
         (
             "{metrics: [], fast_fail: {bogus: 2}}",
@@ -259,6 +284,62 @@ fn secrets_are_never_shown() {
         assert!(!message.contains("2345"), "{message}");
     }
     assert!(problems("{metrics: [], bearer_token: 12345}").is_empty());
+}
+
+#[test]
+fn the_sample_is_valid_and_names_what_to_change() {
+    let kind = ConnectorType::of::<Prometheus>();
+    let sample: serde_yaml::Value = serde_yaml::from_str(kind.sample()).unwrap();
+    let stanza = kind.parse(sample.clone()).unwrap();
+    assert_eq!(stanza.problems(), []);
+    let keys: Vec<&str> = sample
+        .as_mapping()
+        .unwrap()
+        .keys()
+        .filter_map(serde_yaml::Value::as_str)
+        .collect();
+    assert_eq!(keys, ["description", "metrics"]);
+    let expected: serde_yaml::Value = serde_yaml::from_str(
+        "
+- {name: throughput, unit: rps, query: 'rate(http_requests_total[5m])'}
+- {name: error_rate, unit: '%', query: 'rate(errors[5m])'}
+",
+    )
+    .unwrap();
+    assert_eq!(sample["metrics"], expected);
+}
+
+#[test]
+fn the_schema_has_the_defaults_of_the_types_in_the_order_of_the_stanza() {
+    let kind = ConnectorType::of::<Prometheus>();
+    let schema = kind.schema();
+    let properties = schema.as_value()["properties"].as_object().unwrap();
+    let keys: Vec<&str> = properties.keys().map(String::as_str).take(7).collect();
+    assert_eq!(
+        keys,
+        [
+            "description",
+            "base_url",
+            "streaming_interval",
+            "metrics",
+            "targets",
+            "fast_fail",
+            "timeout"
+        ]
+    );
+    let effective = serde_json::to_value(shown("metrics: []")).unwrap();
+    for (key, value) in effective.as_object().unwrap() {
+        if key != "metrics" {
+            let mut default = properties[key]["default"].clone();
+            if let Some(default) = default.as_object_mut() {
+                default.retain(|_, value| !value.is_null());
+            }
+            assert_eq!(default, *value, "{key}");
+        }
+    }
+    for (key, property) in properties {
+        assert!(property["description"].is_string(), "{key}");
+    }
 }
 
 #[test]

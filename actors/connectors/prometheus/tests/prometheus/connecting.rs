@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use servo_connector_prometheus::Prometheus;
 use servo_dispatch::{
-    Bus, ConnectorPolicy, ConnectorType, Describe, DispatchOptions, Dispatcher, DispatcherRef,
-    Measure, Metrics, Mount,
+    Bus, Connector as _, ConnectorPolicy, ConnectorType, Describe, DispatchOptions, Dispatcher,
+    DispatcherRef, Measure, Metrics, Mount, Scope,
 };
 use servo_doubles::{PrometheusAnswer, PrometheusDouble};
 use servo_messages::{Control, ErrorKind, EventError, Measurement, Metric, Unit};
@@ -162,5 +163,101 @@ fn cancelling_ends_the_wait_at_once() {
             began.elapsed()
         );
         assert!(double.received().is_empty());
+    });
+}
+
+/// Dispatches the connector's own command as the command line does.
+async fn targets(
+    bus: &DispatcherRef,
+    args: serde_json::Value,
+) -> Result<serde_json::Value, EventError> {
+    let command = Prometheus::COMMANDS[0];
+    let options = DispatchOptions {
+        scope: Scope::Only(vec!["prometheus".into()]),
+        ..DispatchOptions::default()
+    };
+    let outcome = bus.dispatch_named(command.event, args, options).await;
+    outcome
+        .map(|outcome| outcome.values().next().unwrap())
+        .map_err(|error| error.most_severe())
+}
+
+#[test]
+fn the_command_targets_has_a_row_for_each_target_with_every_column() {
+    let double = PrometheusDouble::start();
+    double.answer_targets(PrometheusAnswer::Data(json!({
+        "activeTargets": [
+            {"scrapePool": "opsani-envoy-sidecars", "health": "up",
+             "scrapeUrl": "http://192.168.95.123:9901/stats/prometheus",
+             "globalUrl": "http://192.168.95.123:9901/stats/prometheus",
+             "labels": {"job": "j", "instance": "i"}, "discoveredLabels": {}, "lastError": "",
+             "lastScrape": "2021-06-11T10:00:00.5Z", "lastScrapeDuration": 0.002},
+            {"scrapeUrl": "http://b/", "health": "down", "lastError": "refused"},
+        ],
+        "droppedTargets": null,
+    })));
+    let yaml = format!("{{base_url: '{}/', metrics: []}}", double.base_url());
+    on_a_bus(&yaml, async |bus| {
+        let rows = targets(&bus, json!({})).await.unwrap();
+        let [command] = Prometheus::COMMANDS else {
+            panic!("other commands");
+        };
+        assert_eq!(command.name, "targets");
+        let cells: Vec<Vec<&str>> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| {
+                let cell = |(_, key): &(_, &str)| row[key].as_str().unwrap();
+                command.columns.iter().map(cell).collect()
+            })
+            .collect();
+        assert_eq!(
+            cells[0][..4],
+            [
+                "opsani-envoy-sidecars",
+                "up",
+                "http://192.168.95.123:9901/stats/prometheus",
+                "instance=i\njob=j"
+            ]
+        );
+        assert!(
+            cells[0][4].starts_with("2021-06-11 10:00:00 (")
+                && cells[0][4].ends_with(" ago in 2ms)"),
+            "{cells:?}"
+        );
+        assert_eq!(cells[0][5], "-");
+        assert_eq!(cells[1], ["-", "down", "http://b/", "-", "-", "refused"]);
+        let received = double.received();
+        assert_eq!(received.len(), 1);
+        assert_eq!(received[0].path, "/api/v1/targets");
+        assert_eq!(received[0].http.target, "/api/v1/targets");
+
+        double.answer_targets(PrometheusAnswer::Empty);
+        assert_eq!(
+            targets(&bus, serde_json::Value::Null).await.unwrap(),
+            json!([])
+        );
+    });
+}
+
+#[test]
+fn a_command_that_cannot_be_answered_says_why_at_once() {
+    let double = PrometheusDouble::start();
+    let refusal = PrometheusAnswer::Error(503, "timeout".into(), "too busy".into());
+    double.answer_targets(refusal);
+    let yaml = format!("{{base_url: '{}', metrics: []}}", double.base_url());
+    on_a_bus(&yaml, async |bus| {
+        let error = targets(&bus, json!({})).await.unwrap_err();
+        assert!(error.message.contains("'timeout': too busy"), "{error}");
+        assert_eq!(double.received().len(), 1);
+        double.answer_targets(PrometheusAnswer::Data(
+            json!({"activeTargets": [{"health": "up"}]}),
+        ));
+        let error = targets(&bus, json!({})).await.unwrap_err();
+        assert!(error.message.contains("scrapeUrl"), "{error}");
+        let error = targets(&bus, json!({"state": "any"})).await.unwrap_err();
+        assert_eq!(error.reason.as_deref(), Some("invalid-argument"));
+        assert!(error.message.contains("'state'"), "{error}");
     });
 }
