@@ -87,13 +87,18 @@ impl Unit {
         }
     }
 
+    /// For listings: `count ()`, `requests_per_second (rps)`.
+    pub fn label(self) -> String {
+        format!("{} ({})", self.name(), self.symbol())
+    }
+
     /// Whether an optimizer sees the same unit.
     pub fn same_on_wire(self, other: Unit) -> bool {
         self.symbol() == other.symbol()
     }
 }
 
-/// The wire text. For a listing such as `count ()` combine [`Unit::name`] and [`Unit::symbol`].
+/// The wire text. For a listing such as `count ()` see [`Unit::label`].
 impl fmt::Display for Unit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.symbol())

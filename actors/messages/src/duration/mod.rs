@@ -207,6 +207,13 @@ impl<'de> Deserialize<'de> for Duration {
     }
 }
 
+/// Exactly what [`Duration`] reads from text. The pattern that users of the peer know, beside it in the schema, matches
+/// every text.
+const PATTERN: &str = concat!(
+    r"^\s*(\+?(0|((\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|mm|m|h|d|w|y)\s*)+)",
+    r"|-(0|((0+\.?0*|\.0+)(ns|us|µs|μs|ms|s|mm|m|h|d|w|y)\s*)+))\s*$",
+);
+
 impl JsonSchema for Duration {
     fn schema_name() -> Cow<'static, str> {
         "Duration".into()
@@ -222,6 +229,8 @@ impl JsonSchema for Duration {
             "format": "duration",
             "examples": ["300ms", "5m", "2h45m", "72h3m0.5s"],
             "pattern": r"([\d\.]+y)?([\d\.]+mm)?(([\d\.]+w)?[\d\.]+d)?([\d\.]+h)?([\d\.]+m)?([\d\.]+s)?([\d\.]+ms)?([\d\.]+us)?([\d\.]+ns)?",
+            "allOf": [{"pattern": PATTERN}],
+            "minimum": 0,
         })
     }
 }

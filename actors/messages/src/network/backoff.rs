@@ -80,12 +80,17 @@ impl Default for BackoffConfig {
 struct Given {
     /// Give up after this; null for no limit.
     #[serde(default, deserialize_with = "given")]
-    #[schemars(with = "Option<Duration>")]
+    #[schemars(with = "Option<Duration>", transform = without_default)]
     max_time: Option<Option<Duration>>,
     /// Give up after so many attempts; null for no limit.
     #[serde(default, deserialize_with = "tries")]
-    #[schemars(with = "Option<u32>", range(min = 1, max = 4_294_967_295_u32))]
+    #[schemars(with = "Option<u32>", range(min = 1, max = 4_294_967_295_u32), transform = without_default)]
     max_tries: Option<Option<u32>>,
+}
+
+/// Null is no default here: it lifts the limit.
+fn without_default(schema: &mut Schema) {
+    schema.remove("default");
 }
 
 /// The outer option tells absent from null.

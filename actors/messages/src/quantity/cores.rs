@@ -180,6 +180,8 @@ impl JsonSchema for Cores {
             "type": ["string", "number"],
             "description": "An amount of CPU: cores, or a text with the suffix m, u or n",
             "examples": ["250m", "1.5", 2],
+            "pattern": r"^\s*(\+?(\d+\.?\d*|\.\d+)|-(0+\.?0*|\.0+))([eE][+-]?\d+)?[mun]?\s*$",
+            "minimum": 0,
         })
     }
 }

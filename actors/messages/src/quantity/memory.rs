@@ -209,6 +209,8 @@ impl JsonSchema for Memory {
             "type": ["string", "number"],
             "description": "An amount of memory: a text such as 512Mi; an integer is bytes, a number with a point GiB",
             "examples": ["512Mi", "1.5GiB", 4.0],
+            "pattern": r"^\s*(\+?(\d+\.?\d*|\.\d+)|-(0+\.?0*|\.0+))([eE][+-]?\d+)?\s*([kKmMgGtTpPeE][iI]?)?[bB]?\s*$",
+            "minimum": 0,
         })
     }
 }

@@ -48,6 +48,25 @@ fn settings_have_their_defaults() {
 }
 
 #[test]
+fn an_error_is_told_at_its_key() {
+    for (json, path) in [
+        (r#"{"timeouts": {"read": "soon"}}"#, "timeouts.read"),
+        (r#"{"timeouts": "soon"}"#, "timeouts"),
+        (
+            r#"{"backoff": {"x": {"max_tries": 0}}}"#,
+            "backoff.x.max_tries",
+        ),
+        (r#"{"proxies": {"http://a": "p"}}"#, "proxies.http://a"),
+        (r#"{"proxies": "p"}"#, "proxies"),
+        (r#"{"ssl_verify": 5}"#, "ssl_verify"),
+    ] {
+        let mut json = serde_json::Deserializer::from_str(json);
+        let error = serde_path_to_error::deserialize::<_, CommonConfig>(&mut json).unwrap_err();
+        assert_eq!(error.path().to_string(), path, "{error}");
+    }
+}
+
+#[test]
 fn what_is_given_of_backoff_is_merged_over_the_defaults() {
     let limits = |yaml: &str, context: &str| {
         let BackoffLimits {

@@ -2,7 +2,9 @@
 //! anything.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acceptance;
 mod adjustment;
+mod agreement;
 mod configuration;
 mod control;
 mod description;
