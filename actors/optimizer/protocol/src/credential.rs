@@ -22,8 +22,8 @@ pub struct Credential {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CredentialError {
     /// Nothing is left once blanks and the scheme are taken away.
-    #[error("the optimizer's token is empty; give the token the optimizer issued")]
-    Empty,
+    #[error("token cannot be blank; give the token that the optimizer issued")]
+    Blank,
     /// A character that no HTTP header may carry.
     #[error(
         "the optimizer's token holds {what} as character {position}, which no HTTP header may carry; \
@@ -63,7 +63,7 @@ impl Credential {
             (AUTHORIZATION, format!("Bearer {text}"))
         };
         if value.is_empty() {
-            return Err(CredentialError::Empty);
+            return Err(CredentialError::Blank);
         }
         Ok(Self {
             header,
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn a_text_without_a_token_is_refused() {
         for token in ["", "  ", "Bearer", "Bearer  ", "X-SF-Token", "X-SF-Token: "] {
-            assert_eq!(header(token), Err(CredentialError::Empty), "{token:?}");
+            assert_eq!(header(token), Err(CredentialError::Blank), "{token:?}");
         }
     }
 

@@ -37,6 +37,7 @@ pub enum TokenSource {
 #[derive(Debug, Clone)]
 pub struct OpsaniEndpoint {
     id: OptimizerId,
+    url: Url,
     events_url: Url,
     token: TokenSource,
     credential: Credential,
@@ -72,6 +73,14 @@ pub enum EndpointError {
         path: PathBuf,
         /// The operating system's error.
         error: io::Error,
+    },
+    /// The token file is empty, which means that there is no token.
+    #[error(
+        "the optimizer's token file {path} is empty; write the token into it, or give the token itself", path = path.display()
+    )]
+    EmptyTokenFile {
+        /// The file.
+        path: PathBuf,
     },
     /// The token cannot be sent.
     #[error(transparent)]
@@ -156,19 +165,38 @@ impl TokenSource {
     ///
     /// # Errors
     ///
-    /// The file cannot be read, or its content cannot be sent.
+    /// The file cannot be read or is empty, or the token cannot be sent.
     pub fn read(&self) -> Result<Credential, EndpointError> {
         match self {
             Self::Inline(token) => Ok(Credential::from_token(token)?),
-            Self::File(path) => {
-                let token = read_bounded(path).map_err(|error| EndpointError::TokenFile {
-                    path: path.clone(),
-                    error,
-                })?;
-                Ok(Credential::from_token(&token)?)
-            }
+            Self::File(path) => match read_token_file(path)? {
+                Some(token) => Ok(Credential::from_token(&token)?),
+                None => Err(EndpointError::EmptyTokenFile { path: path.clone() }),
+            },
         }
     }
+
+    /// Whether there is a token at all: an empty file, such as `/dev/null` in place of one, says that there is none
+    /// here. Blocks as [`TokenSource::read`] does.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn is_present(&self) -> Result<bool, EndpointError> {
+        match self {
+            Self::Inline(_) => Ok(true),
+            Self::File(path) => Ok(read_token_file(path)?.is_some()),
+        }
+    }
+}
+
+/// The trimmed content; none if there is nothing but blanks.
+fn read_token_file(path: &PathBuf) -> Result<Option<SecretString>, EndpointError> {
+    let token = read_bounded(path).map_err(|error| EndpointError::TokenFile {
+        path: path.clone(),
+        error,
+    })?;
+    Ok(Some(token).filter(|token| !token.expose_secret().is_empty()))
 }
 
 fn read_bounded(path: &PathBuf) -> io::Result<SecretString> {
@@ -203,26 +231,22 @@ impl OpsaniEndpoint {
         base_url: Option<&str>,
         url: Option<&str>,
     ) -> Result<Self, EndpointError> {
-        let application = match url {
+        let url = match url {
             Some(url) => parse_url("url", url)?,
             None => {
-                let mut base = parse_url("base_url", base_url.unwrap_or(DEFAULT_BASE_URL))?;
-                let path = format!(
-                    "{}/accounts/{}/applications/{}",
-                    base.path().trim_end_matches('/'),
-                    id.organization,
-                    id.name
-                );
-                base.set_path(&path);
-                base
+                let base = parse_url("base_url", base_url.unwrap_or(DEFAULT_BASE_URL))?;
+                let OptimizerId { organization, name } = &id;
+                below(
+                    &base,
+                    &format!("accounts/{organization}/applications/{name}/"),
+                )
             }
         };
-        let mut events_url = application;
-        let path = format!("{}/servo", events_url.path().trim_end_matches('/'));
-        events_url.set_path(&path);
+        let events_url = below(&url, "servo");
         let credential = token.read()?;
         Ok(Self {
             id,
+            url,
             events_url,
             token,
             credential,
@@ -232,6 +256,11 @@ impl OpsaniEndpoint {
     /// Whose optimizer, and which of theirs.
     pub fn id(&self) -> &OptimizerId {
         &self.id
+    }
+
+    /// The optimizer's URL: as given, or made from `base_url` and the id, then with a trailing slash.
+    pub fn url(&self) -> &Url {
+        &self.url
     }
 
     /// Where events are posted.
@@ -250,7 +279,14 @@ impl OpsaniEndpoint {
     }
 }
 
-fn parse_url(key: &'static str, text: &str) -> Result<Url, EndpointError> {
+/// `base` without trailing slashes, then `/` and `path`.
+pub(crate) fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    url.set_path(&format!("{}/{path}", base.path().trim_end_matches('/')));
+    url
+}
+
+pub(crate) fn parse_url(key: &'static str, text: &str) -> Result<Url, EndpointError> {
     let mut url = Url::parse(text).map_err(|error| EndpointError::Url {
         key,
         // Text that is no URL may still hold a password before an `@`.
@@ -329,32 +365,108 @@ mod tests {
     }
 
     #[test]
+    fn the_application_url_is_the_given_one_or_ends_with_a_slash() {
+        let url = |base_url, url| {
+            let id = "dev.opsani.com/app1".parse().unwrap();
+            OpsaniEndpoint::new(id, TokenSource::Inline("t".into()), base_url, url)
+                .unwrap()
+                .url()
+                .to_string()
+        };
+        for (base, expected) in [
+            (
+                None,
+                "https://api.opsani.com/accounts/dev.opsani.com/applications/app1/",
+            ),
+            (
+                Some("https://foo.opsani.com/"),
+                "https://foo.opsani.com/accounts/dev.opsani.com/applications/app1/",
+            ),
+            (
+                Some("https://x//"),
+                "https://x/accounts/dev.opsani.com/applications/app1/",
+            ),
+        ] {
+            assert_eq!(url(base, None), expected);
+        }
+        assert_eq!(
+            url(Some("https://x"), Some("http://h/over")),
+            "http://h/over"
+        );
+    }
+
+    /// The examples of `spec/config-and-cli.md` §2.3.
+    #[test]
     fn ids_follow_the_rules() {
-        for id in ["dev.opsani.com/app1", "abcde/x", "a-b.c/_X-1.y"] {
+        let longest = format!("{}/{}", "a".repeat(50), "b".repeat(64));
+        for id in [
+            "dev.opsani.com/app",
+            "dev.opsani.com/app1",
+            "abcde/x",
+            "abcde/1234",
+            "abcde.com/this.that.the.other",
+            "a-b.c/_X-1.y",
+            "abcde/...",
+            &longest,
+        ] {
             assert_eq!(id.parse::<OptimizerId>().unwrap().to_string(), id);
         }
         let long = format!("{}/x", "a".repeat(51));
         let long_name = format!("abcde/{}", "a".repeat(65));
-        for id in [
-            "abc/x",
-            "-abcd.com/x",
-            "a/b/c",
-            "abcde/b/c",
-            "abcde",
-            "abcde/",
-            "under_score/x",
-            "abcde/..",
-            "abcde/.",
-            "abcde/a b",
-            "äbcdef/x",
-            "",
-            "/",
-            &long,
-            &long_name,
+        for (id, rule) in [
+            ("abc/x", "5 to 50 characters"),
+            ("abcd/x", "5 to 50 characters"),
+            (long.as_str(), "5 to 50 characters"),
+            ("/", "5 to 50 characters"),
+            ("-bcde/x", "begins with a dash"),
+            ("-abcd.com/x", "begins with a dash"),
+            ("abcde/x/y", "more than one slash"),
+            ("a/b/c", "more than one slash"),
+            ("abcde", "no slash"),
+            ("", "no slash"),
+            ("abcde/", "1 to 64 characters"),
+            (long_name.as_str(), "1 to 64 characters"),
+            ("abcde/x=", "the name may hold only"),
+            ("abcde/a b", "the name may hold only"),
+            ("under_score/x", "the organization may hold only"),
+            ("äbcdef/x", "the organization may hold only"),
+            ("abcde/..", "must not be `.` or `..`"),
+            ("abcde/.", "must not be `.` or `..`"),
         ] {
             let error = id.parse::<OptimizerId>().unwrap_err().to_string();
-            assert!(error.starts_with("optimizer id"), "{error}");
+            assert!(
+                error.starts_with("optimizer id") && error.contains(rule),
+                "{error}"
+            );
         }
+    }
+
+    #[test]
+    fn an_empty_token_file_says_that_there_is_no_token() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("token");
+        let source = TokenSource::File(path.clone());
+        assert!(matches!(
+            source.is_present(),
+            Err(EndpointError::TokenFile { .. })
+        ));
+        for blank in ["", " \n"] {
+            fs::write(&path, blank).unwrap();
+            assert!(!source.is_present().unwrap());
+            let error = source.read().unwrap_err().to_string();
+            assert!(
+                error.contains(&*path.to_string_lossy()) && error.contains("is empty"),
+                "{error}"
+            );
+        }
+        assert!(!TokenSource::File("/dev/null".into()).is_present().unwrap());
+        fs::write(&path, "abc").unwrap();
+        assert!(source.is_present().unwrap());
+        let blank = TokenSource::Inline("  ".into()).read().unwrap_err();
+        assert!(
+            blank.to_string().starts_with("token cannot be blank"),
+            "{blank}"
+        );
     }
 
     #[test]

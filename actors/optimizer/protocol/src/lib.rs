@@ -12,7 +12,9 @@
 //!
 //! and the way there: the [`OptimizerClient`] trait (implemented here over HTTP by [`HttpOptimizer`], and
 //! elsewhere in-process), the classification of what can go wrong ([`PostError`]), and the retry policy
-//! ([`post_with_retry`]).
+//! ([`post_with_retry`]). The `settings` stanza ([`servo_messages::CommonConfig`]) becomes a [`Transport`], of which
+//! equal ones share a client, and [`Budget`]s. Optimizers of the AppDynamics kind are data and addresses so far
+//! ([`AppdynamicsEndpoint`]).
 //!
 //! # What it must not know
 //!
@@ -21,6 +23,7 @@
 //! actor. The vocabulary inside the messages (controls, adjustments, measurements, durations) is
 //! `servo-messages`' and is not repeated here.
 
+mod appdynamics;
 mod client;
 mod command;
 mod credential;
@@ -34,6 +37,10 @@ mod status;
 mod transport;
 
 pub use self::{
+    appdynamics::{
+        AppdynamicsAccess, AppdynamicsConnection, AppdynamicsEndpoint, AppdynamicsError,
+        AppdynamicsSource,
+    },
     client::{BoxFuture, OptimizerClient, PostError, TransportKind},
     command::{Command, CommandError, CommandKind, CommandUid, InvalidCommand, Sleep},
     credential::{Credential, CredentialError},

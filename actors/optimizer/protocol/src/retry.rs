@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use servo_messages::{BackoffConfig, CommonConfig, Timeouts};
+
 use crate::{Event, OptimizerClient, Outage, PostError, Request, Response};
 
 /// Exponential delays with full jitter: the k-th is uniform in `[0, base * 2^k]`, the bound never above
@@ -115,21 +117,46 @@ impl Backoff {
 // === impl Budget ===
 
 impl Budget {
-    /// For every event but HELLO and progress: 10 minutes.
-    pub fn standard() -> Self {
+    /// The limits that `settings.backoff` sets for `context` ([`BackoffConfig::CONNECT`] for HELLO,
+    /// [`BackoffConfig::DEFAULT`] for every other event but progress and GOODBYE), and attempts as long as
+    /// `settings.timeouts` allow.
+    pub fn of(settings: &CommonConfig, context: &str) -> Self {
+        let limits = settings.backoff.limits(context);
         Self {
-            max_time: Some(Duration::from_secs(600)),
-            max_tries: None,
-            attempt: Duration::from_secs(75),
+            max_time: limits.max_time.map(Duration::from),
+            max_tries: limits.max_tries,
+            attempt: longest_attempt(&settings.timeouts),
         }
     }
 
-    /// For HELLO: one hour.
-    pub fn connect() -> Self {
+    /// [`Budget::of`] for HELLO.
+    pub fn connect_of(settings: &CommonConfig) -> Self {
+        Self::of(settings, BackoffConfig::CONNECT)
+    }
+
+    /// [`Budget::of`] for every event but HELLO, progress and GOODBYE.
+    pub fn standard_of(settings: &CommonConfig) -> Self {
+        Self::of(settings, BackoffConfig::DEFAULT)
+    }
+
+    /// The same, no attempt longer than `settings.timeouts` allow: for progress and GOODBYE, whose limits are their
+    /// own.
+    #[must_use]
+    pub fn within(self, settings: &CommonConfig) -> Self {
         Self {
-            max_time: Some(Duration::from_secs(3600)),
-            ..Self::standard()
+            attempt: self.attempt.min(longest_attempt(&settings.timeouts)),
+            ..self
         }
+    }
+
+    /// For every event but HELLO and progress, where nothing is configured: 10 minutes.
+    pub fn standard() -> Self {
+        Self::standard_of(&CommonConfig::default())
+    }
+
+    /// For HELLO, where nothing is configured: one hour.
+    pub fn connect() -> Self {
+        Self::connect_of(&CommonConfig::default())
     }
 
     /// For progress, which is worthless when old: two retries within 10 s (§9).
@@ -149,6 +176,17 @@ impl Budget {
             attempt: Duration::from_secs(5),
         }
     }
+}
+
+/// A server that sends a byte now and then stays within each limit; their sum is where that ends.
+fn longest_attempt(timeouts: &Timeouts) -> Duration {
+    let Timeouts {
+        connect,
+        read,
+        write,
+        pool: _,
+    } = *timeouts;
+    connect.saturating_add(write).saturating_add(read).into()
 }
 
 // === impl Retry ===

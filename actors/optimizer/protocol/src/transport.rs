@@ -1,16 +1,32 @@
 //! How HTTP connections to optimizers are made (`spec/optimizer-protocol.md` §3).
 
-use std::time::Duration;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect};
+use servo_messages::{CommonConfig, Proxies, SslVerify};
 use url::Url;
 
-/// What one shared HTTP client is made from. One client serves every servo with the same values.
-#[derive(Debug, Clone)]
+/// What one shared HTTP client is made from. One client serves every servo with an equal transport, so this is also
+/// the key to find it by.
+///
+/// What becomes of `settings.timeouts` (`spec/config-and-cli.md` §2.4):
+///
+/// | key | effect |
+/// |---|---|
+/// | `connect` | [`Transport::connect_timeout`] |
+/// | `read` | [`Transport::read_timeout`] |
+/// | `write` | part of the longest attempt, [`crate::Budget::attempt`]: requests are small and no part of the client counts the time of sending alone |
+/// | `pool` | none: a request that finds no idle connection opens another and never waits for one |
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transport {
-    /// Time to resolve, connect and agree on TLS. Default 10 s.
+    /// Time to resolve, connect (through the proxy, if there is one) and agree on TLS. Default 10 s.
     pub connect_timeout: Duration,
-    /// Longest silence while an answer is awaited or read. Default 60 s.
+    /// Longest time from the beginning of a request to that of its answer, and then from one piece of the answer to
+    /// the next. Default 60 s.
     pub read_timeout: Duration,
     /// Which certificates are trusted. Default [`Trust::System`].
     pub trust: Trust,
@@ -19,38 +35,45 @@ pub struct Transport {
 }
 
 /// Which server certificates are trusted.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum Trust {
     /// Those that the machine trusts.
     #[default]
     System,
     /// Only those signed by these authorities: PEM text with one or more certificates.
     Authorities(Vec<u8>),
+    /// Only those signed by the authorities in this PEM file, read when the client is made.
+    AuthoritiesFile(PathBuf),
     /// Any. Somebody in between can read the token.
     Anything,
 }
 
 /// Through which proxy requests go.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum ProxyChoice {
     /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
     #[default]
     Environment,
     /// None, whatever the environment says.
     Direct,
-    /// This one for everything.
-    Through(Url),
+    /// As configured, whatever the environment says.
+    Configured(Proxies),
 }
 
 /// Why no HTTP client could be made.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
     /// The given authorities cannot be read.
-    #[error("the CA certificates given for the optimizer cannot be read: {0}; expected PEM text")]
+    #[error("the CA certificates given for the optimizer cannot be read: {0}")]
     Authorities(String),
-    /// The given proxy cannot be used.
-    #[error("the proxy given for the optimizer cannot be used: {0}")]
-    Proxy(String),
+    /// The file with the authorities cannot be read.
+    #[error("cannot read the CA certificates in {path} (ssl_verify): {error}", path = path.display())]
+    AuthoritiesFile {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's error, or what is wrong with the content.
+        error: io::Error,
+    },
     /// The client could not be put together.
     #[error("no HTTP client could be made: {0}")]
     Build(String),
@@ -63,6 +86,24 @@ impl Default for Transport {
             read_timeout: Duration::from_secs(60),
             trust: Trust::default(),
             proxy: ProxyChoice::default(),
+        }
+    }
+}
+
+impl From<&CommonConfig> for Transport {
+    fn from(settings: &CommonConfig) -> Self {
+        Self {
+            connect_timeout: settings.timeouts.connect.into(),
+            read_timeout: settings.timeouts.read.into(),
+            trust: match &settings.ssl_verify {
+                SslVerify::System => Trust::System,
+                SslVerify::Off => Trust::Anything,
+                SslVerify::Authorities(path) => Trust::AuthoritiesFile(path.clone()),
+            },
+            proxy: match &settings.proxies {
+                None => ProxyChoice::Environment,
+                Some(proxies) => ProxyChoice::Configured(proxies.clone()),
+            },
         }
     }
 }
@@ -86,10 +127,10 @@ impl Transport {
         // have installed one already, which serves as well.
         let _ = rustls::crypto::ring::default_provider().install_default();
         match &self.trust {
-            Trust::System => match self.builder()?.build() {
+            Trust::System => match self.builder().build() {
                 Ok(client) => Ok(client),
                 Err(error) => {
-                    let client = self.builder()?.tls_certs_only([]).build();
+                    let client = self.builder().tls_certs_only([]).build();
                     let client = client.map_err(|_| TransportError::Build(causes(&error)))?;
                     tracing::warn!(
                         error = %causes(&error),
@@ -99,24 +140,28 @@ impl Transport {
                 }
             },
             Trust::Authorities(pem) => {
-                let authorities = Certificate::from_pem_bundle(pem)
-                    .map_err(|error| TransportError::Authorities(causes(&error)))?;
-                if authorities.is_empty() {
-                    return Err(TransportError::Authorities("no certificate in it".into()));
-                }
-                self.finish(self.builder()?.tls_certs_only(authorities))
+                let authorities = certificates(pem).map_err(TransportError::Authorities)?;
+                self.finish(self.builder().tls_certs_only(authorities))
+            }
+            Trust::AuthoritiesFile(path) => {
+                let authorities =
+                    read_authorities(path).map_err(|error| TransportError::AuthoritiesFile {
+                        path: path.clone(),
+                        error,
+                    })?;
+                self.finish(self.builder().tls_certs_only(authorities))
             }
             Trust::Anything => {
                 tracing::warn!(
                     "TLS certificates of the optimizer are not verified (ssl_verify: false); \
                      anybody in between can read the token"
                 );
-                self.finish(self.builder()?.tls_danger_accept_invalid_certs(true))
+                self.finish(self.builder().tls_danger_accept_invalid_certs(true))
             }
         }
     }
 
-    fn builder(&self) -> Result<ClientBuilder, TransportError> {
+    fn builder(&self) -> ClientBuilder {
         let builder = Client::builder()
             .http1_only()
             .redirect(redirect::Policy::none())
@@ -127,20 +172,46 @@ impl Transport {
             .gzip(true)
             .deflate(true)
             .referer(false);
-        Ok(match &self.proxy {
+        match &self.proxy {
             ProxyChoice::Environment => builder,
             ProxyChoice::Direct => builder.no_proxy(),
-            ProxyChoice::Through(url) => builder.proxy(
-                Proxy::all(url.clone())
-                    .map_err(|error| TransportError::Proxy(causes(&error.without_url())))?,
-            ),
-        })
+            ProxyChoice::Configured(proxies) => {
+                let proxies = proxies.clone();
+                builder.proxy(Proxy::custom(move |url: &Url| {
+                    proxies.choose(url).map(|proxy| proxy.expose().to_owned())
+                }))
+            }
+        }
     }
 
     fn finish(&self, builder: ClientBuilder) -> Result<Client, TransportError> {
         builder
             .build()
             .map_err(|error| TransportError::Build(causes(&error)))
+    }
+}
+
+/// Far more than the bundle of a whole operating system.
+const MAX_AUTHORITIES_BYTES: u64 = 16 * 1024 * 1024;
+
+fn read_authorities(path: &Path) -> io::Result<Vec<Certificate>> {
+    use io::Read as _;
+    let mut pem = Vec::new();
+    let file = fs::File::open(path)?;
+    file.take(MAX_AUTHORITIES_BYTES + 1).read_to_end(&mut pem)?;
+    if pem.len() as u64 > MAX_AUTHORITIES_BYTES {
+        return Err(io::Error::other("too large for certificates"));
+    }
+    certificates(&pem).map_err(io::Error::other)
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, String> {
+    match Certificate::from_pem_bundle(pem) {
+        Ok(authorities) if authorities.is_empty() => {
+            Err("no certificate in it; expected PEM text".to_owned())
+        }
+        Ok(authorities) => Ok(authorities),
+        Err(error) => Err(format!("{}; expected PEM text", causes(&error))),
     }
 }
 

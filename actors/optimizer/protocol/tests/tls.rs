@@ -15,7 +15,9 @@ use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
+use serde_json::json;
 use servo_doubles::{Script, ScriptedOptimizer};
+use servo_messages::CommonConfig;
 use servo_protocol::{
     Event, HttpOptimizer, OpsaniEndpoint, OptimizerClient as _, PostError, ProxyChoice, Request,
     Response, TokenSource, Transport, TransportKind, Trust,
@@ -91,6 +93,45 @@ async fn an_untrusted_certificate_is_refused_unless_told_otherwise() {
     let authority = include_bytes!("tls/authority.pem").to_vec();
     assert!(post(address, Trust::Authorities(authority)).await.is_ok());
     assert!(post(address, Trust::Anything).await.is_ok());
+}
+
+#[tokio::test]
+async fn ssl_verify_of_the_settings_decides_whom_to_trust() {
+    let address = secure_optimizer(3);
+    let authority = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tls/authority.pem");
+    for (ssl_verify, trusted) in [
+        (json!(null), false),
+        (json!(false), true),
+        (json!(authority), true),
+    ] {
+        let settings: CommonConfig =
+            serde_json::from_value(json!({"ssl_verify": ssl_verify})).unwrap();
+        let trust = Transport::from(&settings).trust;
+        let answer = post(address, trust).await;
+        assert_eq!(answer.is_ok(), trusted, "{ssl_verify}: {answer:?}");
+    }
+}
+
+#[test]
+fn a_file_of_authorities_that_cannot_be_used_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let empty = dir.path().join("empty.pem");
+    std::fs::write(&empty, "").unwrap();
+    for (path, problem) in [
+        (dir.path().join("nope.pem"), "No such file"),
+        (dir.path().to_owned(), "directory"),
+        (empty, "no certificate in it"),
+    ] {
+        let transport = Transport {
+            trust: Trust::AuthoritiesFile(path.clone()),
+            ..Transport::default()
+        };
+        let error = transport.client().unwrap_err().to_string();
+        assert!(
+            error.contains(&*path.to_string_lossy()) && error.contains(problem),
+            "{error}"
+        );
+    }
 }
 
 /// Run by the next test with an environment in which there are no certificates.
