@@ -13,25 +13,25 @@ use url::Url;
 
 use crate::forgiving;
 
-/// Which local processes are tuned.
-///
-/// ```yaml
-/// process:
-///   components:
-///     web:
-///       command: [./service, --port, "8080"]
-///       settings:
-///         - {name: workers, min: 1, max: 8, step: 1, value: 2}
-///         - {name: codec, values: [gzip, zstd], value: gzip, argument: "--codec={value}"}
-///       ready: {http: {url: "http://127.0.0.1:8080/health"}}
-/// ```
+/// Tunes local processes: settings become environment variables and arguments, and each change of one
+/// restarts its process.
+// ```yaml
+// process:
+//   components:
+//     web:
+//       command: [./service, --port, "8080"]
+//       settings:
+//         - {name: workers, min: 1, max: 8, step: 1, value: 2}
+//         - {name: codec, values: [gzip, zstd], value: gzip, argument: "--codec={value}"}
+//       ready: {http: {url: "http://127.0.0.1:8080/health"}}
+// ```
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessConfig {
-    /// A word for people.
+    /// A remark for people; has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The processes: a list, or a map from name to process.
+    /// The processes: a list, or a map from name to process. At least one.
     #[serde(deserialize_with = "forgiving::named")]
     #[schemars(schema_with = "forgiving::named_schema::<ComponentConfig>")]
     pub components: Vec<ComponentConfig>,
@@ -49,8 +49,9 @@ pub struct ComponentConfig {
     /// foreground. A path such as `./service` is looked for in `cwd`, a bare name in the PATH of `env`, else
     /// of Servo.
     #[serde(deserialize_with = "forgiving::texts")]
+    #[schemars(schema_with = "forgiving::texts_schema")]
     pub command: Vec<String>,
-    /// Working directory; that of Servo if absent.
+    /// Working directory; by default that of Servo.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<PathBuf>,
     /// Environment variables with fixed values, beside those that Servo itself has. Servo's own
@@ -60,6 +61,7 @@ pub struct ComponentConfig {
         deserialize_with = "forgiving::text_map",
         skip_serializing_if = "BTreeMap::is_empty"
     )]
+    #[schemars(schema_with = "forgiving::text_map_schema", extend("default" = {}))]
     pub env: BTreeMap<String, String>,
     /// What may be tuned: a list, or a map from name to setting.
     #[serde(default, deserialize_with = "forgiving::named")]
@@ -93,24 +95,24 @@ pub struct SettingConfig {
     /// `range` or `enum`. Default: `enum` where `values` is given, else `range`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<SettingKind>,
-    /// Range: smallest value.
+    /// Range: smallest value; required there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub min: Option<Number>,
-    /// Range: largest value.
+    /// Range: largest value; required there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max: Option<Number>,
-    /// Range: distance between values.
+    /// Range: distance between values, more than 0; required there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Number>,
-    /// Enum: the values to choose from.
+    /// Enum: the values to choose from; required there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<Vec<SettingValue>>,
     /// The first value: the baseline.
     pub value: SettingValue,
-    /// A pinned setting is shown to the optimizer but never changed.
+    /// Whether the setting is shown to the optimizer but never changed.
     #[serde(default)]
     pub pinned: bool,
-    /// Unit, for people.
+    /// Unit of the value, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The environment variable that holds the value. Default: the name in upper case, unless
@@ -145,7 +147,7 @@ pub struct ReadyConfig {
     /// A line of output holds this text; `/…/` is a regular expression.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub log: Option<LineMatcher>,
-    /// A process that is not ready by then has failed to start.
+    /// Time that the process has to become ready; one that is not ready by then has failed to start.
     #[serde(default = "ReadyConfig::default_timeout")]
     pub timeout: Duration,
     /// Time between two tries.
@@ -167,8 +169,8 @@ impl ReadyConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct HttpReady {
-    /// What is asked for.
-    #[schemars(with = "String")]
+    /// Absolute http or https URL that is asked for.
+    #[schemars(with = "String", extend("format" = "uri"))]
     pub url: Url,
     /// The status that means "ready"; any 2xx if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -179,9 +181,9 @@ pub struct HttpReady {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StopPolicy {
-    /// What asks it to end.
+    /// Signal that asks the process to end.
     pub signal: StopSignal,
-    /// How long it may take; then it is killed, with everything that it started.
+    /// How long it may take, at most a day; then it is killed, with everything that it started.
     pub grace: Duration,
 }
 
@@ -201,7 +203,7 @@ impl Default for StopPolicy {
 }
 
 /// A signal that asks a process to end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs, reason = "the serialized names say it")]
 pub enum StopSignal {
     #[serde(rename = "SIGTERM", alias = "TERM")]
@@ -236,13 +238,31 @@ impl StopSignal {
     }
 }
 
+/// With the short names, which the derived schema would leave out.
+impl JsonSchema for StopSignal {
+    fn schema_name() -> Cow<'static, str> {
+        "StopSignal".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        const NAMES: [&str; 7] = ["TERM", "INT", "QUIT", "HUP", "USR1", "USR2", "KILL"];
+        let long = NAMES.map(|name| format!("SIG{name}"));
+        let all: Vec<&str> = long.iter().map(String::as_str).chain(NAMES).collect();
+        json_schema!({
+            "description": "A signal that asks a process to end, with or without `SIG`.",
+            "type": "string",
+            "enum": all,
+        })
+    }
+}
+
 /// What happens when a process ends by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RestartPolicy {
-    /// Wait before the first restart; doubled for each further one.
+    /// Time before the first restart; doubled for each further one.
     pub backoff: Duration,
-    /// The longest wait.
+    /// Longest time before a restart.
     pub max_backoff: Duration,
     /// Restarts in a row before the component is given up until the next command; a life of a minute
     /// starts the count anew.

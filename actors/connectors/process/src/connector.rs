@@ -30,6 +30,25 @@ const STOP_RESERVE: Duration = Duration::from_secs(2);
 /// What a cancelled handler leaves of its grace, so that it answers before it counts as stuck.
 const ANSWER_RESERVE: Duration = Duration::from_secs(1);
 
+/// A service with one setting, which reaches it as an environment variable.
+const SAMPLE: &str = "\
+description: Update the command and settings to match your service
+components:
+- name: app
+  command:
+  - ./service
+  - --port
+  - '8080'
+  settings:
+  - name: workers
+    type: range
+    min: 1
+    max: 8
+    step: 1
+    value: 2
+    env: WORKERS
+";
+
 /// Tunes local processes.
 ///
 /// Each component is kept by a task of its own; the connector asks them. They start at `startup`, or at
@@ -52,6 +71,10 @@ impl Connector for Process {
         .describe("Tunes local processes: settings become environment variables and arguments")
         .maturity(Maturity::Stable)
         .license("Apache 2.0");
+
+    fn sample() -> &'static str {
+        SAMPLE
+    }
 
     fn validate(config: &ProcessConfig) -> Vec<ConfigProblem> {
         components(config).1

@@ -102,6 +102,18 @@ impl<'de> Deserialize<'de> for Text {
     }
 }
 
+fn text_schema() -> Schema {
+    json_schema!({ "type": ["string", "number", "boolean"] })
+}
+
+pub(crate) fn texts_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "array", "items": text_schema() })
+}
+
+pub(crate) fn text_map_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({ "type": "object", "additionalProperties": text_schema() })
+}
+
 /// A list of texts.
 pub(crate) fn texts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     let texts: Vec<Text> = Deserialize::deserialize(deserializer)?;

@@ -10,7 +10,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, de};
-use servo_messages::Duration;
+use servo_messages::{Duration, Secret};
 
 use crate::{
     limits::{MaxBody, Redirects},
@@ -20,65 +20,70 @@ use crate::{
     target::{self, Target, TargetError, TargetFormat},
 };
 
-/// What load to generate.
+/// Generates HTTP load at a constant rate during each measurement, and measures how it is answered.
 #[derive(Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(title = "Vegeta Connector Configuration Schema")]
 pub struct VegetaConfig {
-    /// A remark for people.
+    /// A remark for people; has no effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Requests in a time: `500` (a second), `500/1s`, `90/1m`. `0` is as fast as `max_workers` concurrent clients can.
+    /// Requests in a time: `500` (in a second), `500/1s`, `90/1m`. `0` or `infinity` is as fast as `max_workers` concurrent
+    /// clients can.
     pub rate: Rate,
-    /// The length of a measurement that no optimizer asked for and that names no duration itself.
+    /// How long `servo measure` and `servo vegeta attack` generate load when they are given no duration. Optimizers always give
+    /// one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
-    /// The format of `target` and `targets`.
+    /// The format of `target` and `targets`: `http` is lines such as `GET https://example.com/`, each with headers and a body
+    /// file below it; `json` is a sequence of objects with `method`, `url`, `header` and `body` (base64).
     #[serde(default)]
     pub format: TargetFormat,
-    /// What to request, written here. Either this or `targets` is needed.
+    /// What to request, written here; may be several targets, which take turns. Exactly one of `target` and `targets` is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
-    /// A file with what to request; read anew for each measurement.
+    /// Path of a file with what to request, read anew for each measurement. Exactly one of `target` and `targets` is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("format" = "file-path"))]
     pub targets: Option<PathBuf>,
-    /// Idle connections kept for each host.
+    /// Most idle connections that are kept for each host.
     #[serde(default = "connections", deserialize_with = "scalar::integer")]
     pub connections: u32,
-    /// Concurrent clients at rate 0 when `max_workers` is not given; at any other rate there are as many as are needed.
+    /// Concurrent clients at rate 0 when `max_workers` is not given; 1 or more. At any other rate there are as many as are
+    /// needed.
     #[serde(default = "workers", deserialize_with = "workers_from")]
     pub workers: NonZeroU32,
-    /// The most requests under way at once; null or 0 is no limit but that of open files.
+    /// Most requests that are under way at once; 0 is no limit but that of open files.
     #[serde(
         default,
         deserialize_with = "scalar::optional_integer",
         skip_serializing_if = "Option::is_none"
     )]
     pub max_workers: Option<u32>,
-    /// The most connections open for each host (HTTP/1.1); null or 0 is no limit.
+    /// Most connections that are open for each host (HTTP/1.1); 0 is no limit.
     #[serde(
         default,
         deserialize_with = "scalar::optional_integer",
         skip_serializing_if = "Option::is_none"
     )]
     pub max_connections: Option<u32>,
-    /// Bytes counted of each response body, such as `1024` or `10 MB`; -1 is all. The rest is read and thrown away.
+    /// Bytes that are counted of each response body: a number, or a size such as `10 MB` (a KB is 1024 bytes). -1 is all. The
+    /// rest is read and thrown away.
     #[serde(default)]
     pub max_body: MaxBody,
-    /// Use HTTP/2 where a TLS server offers it.
+    /// Whether HTTP/2 is used where a TLS server offers it.
     #[serde(default = "yes", deserialize_with = "scalar::boolean")]
     pub http2: bool,
-    /// Use connections again.
+    /// Whether connections are used again; otherwise each request has its own.
     #[serde(default = "yes", deserialize_with = "scalar::boolean")]
     pub keepalive: bool,
-    /// Accept any TLS certificate.
+    /// Whether any TLS certificate is accepted.
     #[serde(default, deserialize_with = "scalar::boolean")]
     pub insecure: bool,
-    /// How often figures are reported during a measurement; 0 is only at its end.
+    /// How often figures are reported during a measurement: one point of each metric. 0 is only at its end.
     #[serde(default = "reporting_interval")]
     pub reporting_interval: Duration,
-    /// Whether each report covers everything since the end of warm-up, or only its own interval.
+    /// What each report covers.
     #[serde(default)]
     pub report_mode: ReportMode,
     /// The time limit of each request, with its body and redirects; 0 is none.
@@ -87,13 +92,15 @@ pub struct VegetaConfig {
     /// How many redirects are followed; -1 follows none and counts a redirect as a success.
     #[serde(default)]
     pub redirects: Redirects,
-    /// Headers for every target that does not set them itself.
+    /// Headers, by name, for every target that does not set them itself. Their values are treated as secrets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub headers: BTreeMap<String, String>,
-    /// PEM files with certificates to trust beside the system's.
+    #[schemars(extend("default" = {}))]
+    pub headers: BTreeMap<String, Secret>,
+    /// Paths of PEM files with certificates to trust beside the system's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("default" = []))]
     pub root_certs: Vec<PathBuf>,
-    /// How long resolved addresses are used; null is for a whole measurement, 0 resolves for each connection.
+    /// How long resolved addresses are used; by default for a whole measurement. 0 resolves for each connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_ttl: Option<Duration>,
 }
@@ -147,7 +154,7 @@ impl VegetaConfig {
             ));
         }
         for (name, value) in &self.headers {
-            if !target::is_header_name(name) || !target::is_header_value(value) {
+            if !target::is_header_name(name) || !target::is_header_value(value.expose()) {
                 problems.push((
                     "headers",
                     format!("'{name}' and its value must be what HTTP allows in a header"),
@@ -192,7 +199,7 @@ impl VegetaConfig {
             headers: self
                 .headers
                 .iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
+                .map(|(name, value)| (name.clone(), value.expose().to_owned()))
                 .collect(),
             max_body: self.max_body.bytes(),
             dns_ttl: self.dns_ttl.map(Into::into),
@@ -476,11 +483,31 @@ mod tests {
     }
 
     #[test]
+    fn the_schema_has_the_defaults_of_the_types_and_describes_every_key() {
+        let schema = serde_json::to_value(schemars::schema_for!(VegetaConfig)).unwrap();
+        let properties = schema["properties"].as_object().unwrap();
+        let written = serde_json::to_value(config("{rate: 1, target: GET http://a/}")).unwrap();
+        for (key, value) in written.as_object().unwrap() {
+            if !["rate", "target"].contains(&key.as_str()) {
+                assert_eq!(properties[key]["default"], *value, "{key}");
+            }
+        }
+        for (key, property) in properties {
+            assert!(property["description"].is_string(), "{key}");
+        }
+        assert_eq!(properties["workers"]["minimum"], 1);
+        let header = &properties["headers"]["additionalProperties"];
+        assert_eq!(header["writeOnly"], true);
+    }
+
+    #[test]
     fn debug_output_holds_no_credentials() {
         let config = config(
             "{rate: 1, target: \"GET http://u:secret@a/\\nAuthorization: secret\", headers: {X: secret}}",
         );
         assert!(!format!("{config:?}").contains("secret"));
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(written["headers"]["X"], Secret::MASK);
         assert_eq!(
             config.shown_target(&config.load_targets().unwrap()),
             "GET http://u:***@a/"

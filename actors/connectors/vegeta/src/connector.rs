@@ -1,25 +1,27 @@
 //! The connector: generates the configured load while others measure, and reports what it saw (spec/metrics-and-load.md §3.6).
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorContext, Describe, HandlerContext, Maturity,
-    Measure, Metadata, Metrics, On, Routes,
+    BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Describe,
+    HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Stage,
 };
-use servo_messages::{
-    Description, Duration, EventError, Measurement, Metric, ProgressText, TimeSeries,
-};
+use servo_messages::{Description, EventError, Measurement, Metric, TimeSeries};
 
 use crate::{
-    attack::{Attack, Summary, Update},
+    command,
     config::VegetaConfig,
+    load::{self, Load},
     metric::LoadMetric,
-    report::{Ailment, Health, Report},
-    target::Target,
+    report::Report,
 };
 
-/// Error texts that the annotation names.
-const MOST_SHOWN_ERRORS: usize = 3;
+/// `spec/config-and-cli.md` §7.6
+const SAMPLE: &str = "\
+description: Update the rate and target/targets to match your load profile
+rate: 50/1s
+target: GET https://example.com/
+";
 
 /// Generates open-loop HTTP load during each measurement.
 #[derive(Debug)]
@@ -35,6 +37,12 @@ impl Connector for Vegeta {
         .homepage("https://github.com/opsani/vegeta-connector")
         .maturity(Maturity::Stable)
         .license("Apache 2.0");
+
+    const COMMANDS: &'static [ConnectorCommand] = &[command::ATTACK];
+
+    fn sample() -> &'static str {
+        SAMPLE
+    }
 
     fn validate(config: &VegetaConfig) -> Vec<ConfigProblem> {
         let mut problems: Vec<_> = config
@@ -57,7 +65,18 @@ impl Connector for Vegeta {
     }
 
     fn routes(_: &VegetaConfig, routes: &mut Routes<Self>) {
-        routes.on::<Describe>().on::<Metrics>().on::<Measure>();
+        routes
+            .on::<Describe>()
+            .on::<Metrics>()
+            .on::<Measure>()
+            .dynamic(
+                command::event(),
+                Stage::On,
+                |connector, event, cx| async move {
+                    let result = command::attack(&connector.config, &event.args, &cx).await;
+                    result.map(Some).map_err(Into::into)
+                },
+            );
     }
 }
 
@@ -88,98 +107,25 @@ impl On<Measure> for Vegeta {
             tracing::warn!("the duration of the measurement is zero: no load is generated");
             return Ok(Measurement::default());
         }
-        let targets = self.load_targets().await?;
-        let profile = format!(
-            "Loading {} URL(s) for {duration} (delay of {}, warmup of {}) at a rate of {} (reporting every {})",
-            targets.len(),
-            control.delay,
-            control.warmup,
-            self.config.rate,
-            self.config.reporting_interval,
-        );
+        let load = Load::prepare(&self.config, control.warmup, duration).await?;
+        let profile = load.profile(control);
         tracing::info!("{profile}");
-        let subject = Subject {
-            text: format!(
-                "Vegeta attacking \"{}\" @ {}",
-                self.config.shown_target(&targets),
-                self.config.rate
-            ),
-            total: control.warmup.saturating_add(duration),
-            began: Instant::now(),
-        };
-        let plan = self.config.plan(targets, control.warmup, duration);
-        let mut attack = Attack::start(plan, cx.cancellation())
-            .await
-            .map_err(failed)?;
-        let mut reports = Vec::new();
-        while let Some(update) = attack.update().await {
-            match update {
-                Update::Report(report) => {
-                    subject.tell(cx, Some(&report));
-                    reports.push(*report);
-                }
-                Update::Interim(report) => subject.tell(cx, report.as_deref()),
-            }
-        }
-        let summary = attack.finish().await.map_err(failed)?;
-        if summary.cancelled {
+        let outcome = load.run(cx).await?;
+        if outcome.summary.cancelled {
             return Err(cx.cancelled());
         }
         let mut measurement = Measurement::new(
-            wanted(measure.metrics.as_deref()).map(|metric| series(metric, &reports).into()),
+            wanted(measure.metrics.as_deref())
+                .map(|metric| series(metric, &outcome.reports).into()),
         );
         measurement
             .annotations
             .insert("load_profile".to_owned(), profile);
-        annotate(&mut measurement, &summary);
+        measurement
+            .annotations
+            .extend(load::remarks(&outcome.summary));
         Ok(measurement)
     }
-}
-
-impl Vegeta {
-    async fn load_targets(&self) -> Result<Vec<Target>, EventError> {
-        let config = self.config.clone();
-        tokio::task::spawn_blocking(move || config.load_targets())
-            .await
-            .map_err(failed)?
-            .map_err(failed)
-    }
-}
-
-/// What is under load, for progress texts.
-struct Subject {
-    text: String,
-    total: Duration,
-    began: Instant,
-}
-
-impl Subject {
-    /// Reports progress with the figures so far; there are none during warm-up.
-    fn tell(&self, cx: &HandlerContext, report: Option<&Report>) {
-        let elapsed = self.began.elapsed();
-        let percent = (100.0 * elapsed.as_secs_f64() / self.total.as_secs_f64()).min(100.0);
-        // Whole milliseconds read better.
-        let elapsed = std::time::Duration::from_millis(
-            u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
-        )
-        .into();
-        let figures = report.map_or_else(|| "warming up".to_owned(), figures);
-        let text = ProgressText { percent, elapsed }.before(&format!("{}: {figures}", self.text));
-        cx.progress(percent, Some(text));
-    }
-}
-
-fn figures(report: &Report) -> String {
-    let of = |metric: LoadMetric| metric.value(report);
-    format!(
-        "~{:.2}rpm ({:.2}% errors) [latencies: 50th={:.2}ms, 90th={:.2}ms, 95th={:.2}ms, 99th={:.2}ms]",
-        of(LoadMetric::Throughput),
-        of(LoadMetric::ErrorRate),
-        of(LoadMetric::Latency50th),
-        of(LoadMetric::Latency90th),
-        of(LoadMetric::Latency95th),
-        of(LoadMetric::Latency99th),
-    )
 }
 
 fn metrics() -> Vec<Metric> {
@@ -203,81 +149,4 @@ fn series(metric: LoadMetric, reports: &[Report]) -> TimeSeries {
             .iter()
             .map(|report| (report.end, metric.value(report))),
     )
-}
-
-/// Says in log and annotations where the load was not what was asked for.
-fn annotate(measurement: &mut Measurement, summary: &Summary) {
-    let Summary {
-        planned,
-        missed,
-        limit,
-        dropped_updates,
-        ..
-    } = *summary;
-    if missed > 0 {
-        let text = format!(
-            "could not sustain the rate: {missed} of {planned} requests were not sent (max_workers={limit})"
-        );
-        tracing::warn!("{text}");
-        measurement
-            .annotations
-            .insert("load_missed".to_owned(), text);
-    }
-    if let Some(report) = &summary.report {
-        let health = report.health;
-        match health {
-            Health::Valid => {}
-            // Told above.
-            Health::Degraded(Ailment::Missed { .. }) | Health::Invalid(Ailment::Missed { .. }) => {}
-            // Worth a note: what it adds also shows in the scatter of the figures.
-            Health::Degraded(Ailment::Late { .. }) => tracing::info!("the load was {health}"),
-            Health::Invalid(Ailment::Late { .. }) => {
-                tracing::warn!("the load was {health}: it was not the planned one");
-            }
-        }
-        if health != Health::Valid {
-            measurement
-                .annotations
-                .insert("load_health".to_owned(), health.to_string());
-        }
-        if let Some(text) = failures(report) {
-            tracing::warn!("{text}");
-            measurement
-                .annotations
-                .insert("load_errors".to_owned(), text);
-        }
-    }
-    if dropped_updates > 0 {
-        tracing::warn!(
-            dropped_updates,
-            "reports were lost because this servo was busy"
-        );
-    }
-}
-
-/// What went wrong, for people: the metrics only say how often.
-fn failures(report: &Report) -> Option<String> {
-    let (shown, others) = report
-        .errors
-        .split_at(report.errors.len().min(MOST_SHOWN_ERRORS));
-    if shown.is_empty() {
-        return None;
-    }
-    let requests = report.requests;
-    let mut text = if report.success > 0.0 {
-        let share = LoadMetric::ErrorRate.value(report);
-        format!("{share:.2}% of {requests} requests failed")
-    } else {
-        format!("all {requests} requests failed (latencies tell how fast)")
-    };
-    text.push_str(": ");
-    text.push_str(&shown.join("; "));
-    if !others.is_empty() {
-        text.push_str(&format!("; and {} other errors", others.len()));
-    }
-    Some(text)
-}
-
-fn failed(cause: impl std::fmt::Display) -> EventError {
-    EventError::measurement_failed(format!("no load could be generated: {cause}"))
 }

@@ -15,17 +15,18 @@
 //!
 //! # From the outside in
 //!
-//! - `connector`: the events `describe`, `metrics` and `measure`;
+//! - `connector`: the events `describe`, `metrics` and `measure`; `command`: `servo vegeta attack`; `load`: a run for either;
 //! - `config`, `rate`, `limits`, `scalar`, `target`: what a user writes;
 //! - `attack`, `run`, `schedule`, `ticks`, `timer`: when requests go out and when reports are made;
 //! - `client`, `origin`, `dialer`, `tls`, `stream`: where they go;
 //! - `request`, `connection`, `decoder`, `head`, `chunked`: HTTP/1.1, byte for byte. It is our own because a target's header names keep their
 //!   case, a request is made ready once and not for each hit, and a response needs no memory. HTTP/2 is hyper's;
-//! - `recorder`, `report`, `metric`: what is made of the answers.
+//! - `recorder`, `report`, `metric`, `written`: what is made of the answers.
 
 mod attack;
 mod chunked;
 mod client;
+mod command;
 mod config;
 mod connection;
 mod connector;
@@ -34,6 +35,7 @@ mod dialer;
 mod failure;
 mod head;
 mod limits;
+mod load;
 mod metric;
 mod origin;
 mod plan;
@@ -49,6 +51,7 @@ pub mod target;
 mod ticks;
 mod timer;
 mod tls;
+mod written;
 
 pub use attack::{Attack, AttackError, Summary, Update};
 pub use config::{LoadTargetsError, VegetaConfig};

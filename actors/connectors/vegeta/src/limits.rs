@@ -1,6 +1,6 @@
 //! Limits whose written form has a special number in it.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -28,25 +28,48 @@ impl Serialize for MaxBody {
 
 impl<'de> Deserialize<'de> for MaxBody {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Bytes(i64),
-            Size(String),
-        }
-        let refused = || {
-            de::Error::custom(
+        struct MaxBodyVisitor;
+
+        fn refused<E: de::Error>() -> E {
+            E::custom(
                 "max_body must be -1 (everything), a number of bytes, or a size such as \"10 MB\"",
             )
-        };
-        match Written::deserialize(deserializer).map_err(|_| refused())? {
-            Written::Bytes(bytes) => Self::from_number(bytes),
-            Written::Size(text) => text.trim().parse().map_or_else(
-                |_| parse_size(&text).map(|size| Self(Some(size))),
-                Self::from_number,
-            ),
         }
-        .ok_or_else(refused)
+
+        impl de::Visitor<'_> for MaxBodyVisitor {
+            type Value = MaxBody;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("-1, a number of bytes, or a size such as \"10 MB\"")
+            }
+
+            fn visit_i64<E: de::Error>(self, bytes: i64) -> Result<MaxBody, E> {
+                MaxBody::from_number(bytes).ok_or_else(refused)
+            }
+
+            fn visit_u64<E: de::Error>(self, bytes: u64) -> Result<MaxBody, E> {
+                i64::try_from(bytes)
+                    .map_err(|_| refused())
+                    .and_then(|bytes| self.visit_i64(bytes))
+            }
+
+            fn visit_f64<E: de::Error>(self, bytes: f64) -> Result<MaxBody, E> {
+                scalar::whole(bytes)
+                    .ok_or_else(refused)
+                    .and_then(|bytes| self.visit_i64(bytes))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<MaxBody, E> {
+                match text.trim().parse() {
+                    Ok(bytes) => self.visit_i64(bytes),
+                    Err(_) => parse_size(text)
+                        .map(|size| MaxBody(Some(size)))
+                        .ok_or_else(refused),
+                }
+            }
+        }
+
+        deserializer.deserialize_any(MaxBodyVisitor)
     }
 }
 
@@ -95,7 +118,12 @@ impl JsonSchema for MaxBody {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["integer", "string"], "minimum": -1, "examples": [-1, "10 MB"] })
+        json_schema!({
+            "type": ["integer", "string"],
+            "format": "int64",
+            "minimum": -1,
+            "examples": [-1, 1024, "10 MB", "1gb"],
+        })
     }
 }
 
@@ -144,7 +172,7 @@ impl JsonSchema for Redirects {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "integer", "minimum": -1 })
+        json_schema!({ "type": "integer", "minimum": -1, "maximum": u32::MAX })
     }
 }
 

@@ -5,6 +5,8 @@ use std::{borrow::Cow, fmt, num::NonZeroU64, str::FromStr, time::Duration};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::scalar;
+
 /// The highest rate that is accepted.
 const MOST_HITS_PER_SECOND: u128 = 1_000_000_000;
 
@@ -154,8 +156,11 @@ impl de::Visitor<'_> for RateVisitor {
         self.visit_str(&hits.to_string())
     }
 
-    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Rate, E> {
-        Err(E::custom(RateError::Form))
+    fn visit_f64<E: de::Error>(self, hits: f64) -> Result<Rate, E> {
+        match scalar::whole(hits) {
+            Some(hits) => self.visit_i64(hits),
+            None => Err(E::custom(RateError::Form)),
+        }
     }
 
     fn visit_bool<E: de::Error>(self, _: bool) -> Result<Rate, E> {
@@ -173,7 +178,13 @@ impl JsonSchema for Rate {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": ["string", "integer"], "minimum": 0, "examples": ["50/1s", "90/1m", 500] })
+        // No pattern: what is wrong with a rate is told better by reading it.
+        json_schema!({
+            "type": ["string", "integer"],
+            "minimum": 0,
+            "maximum": 1_000_000_000,
+            "examples": ["50/1s", "90/1m", 500],
+        })
     }
 }
 
@@ -264,7 +275,11 @@ mod tests {
             serde_json::to_value(serde_yaml::from_str::<Rate>("90/1m").unwrap()).unwrap(),
             "90/1m"
         );
-        for yaml in ["1.5", "true", "-5"] {
+        assert_eq!(
+            serde_yaml::from_str::<Rate>("500.0").unwrap().to_string(),
+            "500"
+        );
+        for yaml in ["1.5", "true", "-5", ".nan"] {
             let error = serde_yaml::from_str::<Rate>(yaml).unwrap_err().to_string();
             assert!(
                 error.contains("rate strings are of the form hits/interval"),

@@ -26,6 +26,12 @@ pub(crate) fn boolean<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool
     deserializer.deserialize_any(Boolean)
 }
 
+/// The integer that a float without a fraction is.
+pub(crate) fn whole(value: f64) -> Option<i64> {
+    // 2^53: beyond it a float no longer tells neighbouring integers apart.
+    (value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0).then_some(value as i64)
+}
+
 struct Integer<T>(PhantomData<T>);
 
 impl<T: TryFrom<i64>> Visitor<'_> for Integer<T> {
@@ -46,11 +52,9 @@ impl<T: TryFrom<i64>> Visitor<'_> for Integer<T> {
     }
 
     fn visit_f64<E: Error>(self, value: f64) -> Result<T, E> {
-        // 2^53: beyond it a float no longer tells neighbouring integers apart.
-        if value.fract() == 0.0 && value.abs() <= 9_007_199_254_740_992.0 {
-            self.visit_i64(value as i64)
-        } else {
-            Err(E::invalid_value(Unexpected::Float(value), &self))
+        match whole(value) {
+            Some(value) => self.visit_i64(value),
+            None => Err(E::invalid_value(Unexpected::Float(value), &self)),
         }
     }
 

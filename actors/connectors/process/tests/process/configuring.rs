@@ -1,7 +1,8 @@
 //! What a stanza may say, and what is said of a wrong one.
 
-use servo_connector_process::ProcessConfig;
 use servo_connector_process::component::components;
+use servo_connector_process::{Process, ProcessConfig};
+use servo_dispatch::ConnectorType;
 
 /// The problems of a stanza, one a line.
 fn problems(yaml: &str) -> String {
@@ -110,6 +111,40 @@ fn the_schema_knows_both_forms() {
     let schema = schemars::schema_for!(ProcessConfig);
     let components = schema.pointer("/properties/components/anyOf").unwrap();
     assert_eq!(components.as_array().unwrap().len(), 2, "{components}");
+}
+
+#[test]
+fn the_sample_is_a_service_with_one_setting() {
+    let kind = ConnectorType::of::<Process>();
+    let stanza = kind
+        .parse(serde_yaml::from_str(kind.sample()).unwrap())
+        .unwrap();
+    assert_eq!(stanza.problems(), []);
+    let effective = stanza.effective();
+    let settings = &effective["components"][0]["settings"];
+    assert_eq!(settings.as_sequence().unwrap().len(), 1);
+    assert_eq!(settings[0]["env"], "WORKERS");
+}
+
+#[test]
+fn the_schema_names_every_spelling_that_the_types_read() {
+    let schema = schemars::schema_for!(ProcessConfig);
+    let signal = schema.pointer("/$defs/StopSignal/enum").unwrap();
+    for name in signal.as_array().unwrap() {
+        let yaml = format!(
+            "components: {{web: {{command: [x], stop: {{signal: {}}}}}}}",
+            name.as_str().unwrap()
+        );
+        assert_eq!(problems(&yaml), "", "{name}");
+    }
+    assert_eq!(signal.as_array().unwrap().len(), 14);
+    let component = schema.pointer("/$defs/ComponentConfig/properties").unwrap();
+    let written = serde_json::json!(["string", "number", "boolean"]);
+    assert_eq!(component["command"]["items"]["type"], written);
+    assert_eq!(component["env"]["additionalProperties"]["type"], written);
+    for (key, property) in component.as_object().unwrap() {
+        assert!(property["description"].is_string(), "{key}");
+    }
 }
 
 /// The demo is a user of this connector.

@@ -5,10 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::{Value, json};
 use servo_connector_vegeta::{LoadMetric, Vegeta};
 use servo_dispatch::{
-    Bus, ConnectorPolicy, ConnectorType, Describe, DispatchOptions, Dispatcher, DispatcherRef,
-    Measure, Metrics, Mount,
+    Bus, Connector as _, ConnectorPolicy, ConnectorType, Describe, DispatchOptions, Dispatcher,
+    DispatcherRef, Measure, Metrics, Mount, Scope,
 };
 use servo_messages::{Control, ErrorKind, EventError, Measurement, Reading};
 use servo_supervision::Root;
@@ -341,4 +342,148 @@ fn a_cancelled_measurement_ends_and_so_does_its_load() {
             assert_eq!(server.seen().len(), before);
         },
     );
+}
+
+/// Dispatches the connector's own command as the command line does.
+async fn attack(bus: &DispatcherRef, args: Value) -> Result<Value, EventError> {
+    let [command] = Vegeta::COMMANDS else {
+        panic!("other commands");
+    };
+    let options = DispatchOptions {
+        scope: Scope::Only(vec!["vegeta".into()]),
+        ..DispatchOptions::default()
+    };
+    let outcome = bus.dispatch_named(command.event, args, options).await;
+    outcome
+        .map(|outcome| outcome.values().next().unwrap())
+        .map_err(|error| error.most_severe())
+}
+
+#[test]
+fn an_attack_sends_the_configured_load_for_as_long_as_it_is_told() {
+    let server = Server::friendly();
+    let yaml = format!(
+        "{{rate: 100/1s, duration: 100ms, target: '{}'}}",
+        server.get("/configured")
+    );
+    on_a_bus(&yaml, async |bus| {
+        let report = attack(&bus, json!({"duration": "300ms"})).await.unwrap();
+        assert_eq!(server.seen().len(), 30);
+        assert_eq!(report["requests"], 30);
+        assert_eq!(report["status_codes"], json!({"200": 30}));
+        assert_eq!(report["errors"], json!([]));
+        assert!(report["latencies"]["99th"].as_u64().unwrap() > 0);
+        let (header, key) = Vegeta::COMMANDS[0].columns[0];
+        assert_eq!(header, "REPORT");
+        let text = report[key].as_str().unwrap();
+        assert!(
+            text.starts_with("Requests      [total, rate, throughput]  30, "),
+            "{text}"
+        );
+        assert!(text.contains("200:30"), "{text}");
+
+        let report = attack(&bus, json!({})).await.unwrap();
+        assert_eq!(report["requests"], 10);
+    });
+}
+
+#[test]
+fn an_attack_may_have_another_rate_and_other_targets() {
+    let server = Server::friendly();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("targets");
+    std::fs::write(
+        &file,
+        format!("{}\n{}\n", server.get("/one"), server.get("/two")),
+    )
+    .unwrap();
+    let yaml = format!(
+        "{{rate: 1/1s, target: '{}', max_workers: 1}}",
+        server.get("/configured")
+    );
+    on_a_bus(&yaml, async |bus| {
+        let args = json!({"duration": "200ms", "rate": "50/1s", "targets": file});
+        let report = attack(&bus, args).await.unwrap();
+        assert_eq!(report["requests"], 10);
+        let paths: Vec<String> = server
+            .seen()
+            .iter()
+            .map(|seen| seen.path().to_owned())
+            .collect();
+        assert_eq!(paths[..3], ["/one", "/two", "/one"]);
+        let args = json!({"duration": "50ms", "rate": "100", "target": server.get("/three")});
+        attack(&bus, args).await.unwrap();
+        assert_eq!(server.seen().last().unwrap().path(), "/three");
+    });
+}
+
+#[test]
+fn an_attack_that_cannot_be_made_says_why_and_sends_nothing() {
+    let server = Server::friendly();
+    let yaml = format!("{{rate: 100, target: '{}'}}", server.get("/"));
+    on_a_bus(&yaml, async |bus| {
+        for (args, message, usage) in [
+            (
+                json!({"duration": "zz"}),
+                "invalid duration parameter: Invalid duration 'zz'",
+                true,
+            ),
+            (
+                json!({"duration": "0"}),
+                "invalid duration parameter: expected more than 0",
+                true,
+            ),
+            (
+                json!({"rate": "fast"}),
+                "invalid rate parameter: rate strings are of the form hits/interval",
+                true,
+            ),
+            (
+                json!({"rte": "1"}),
+                "invalid rte parameter: attack takes no such argument",
+                true,
+            ),
+            (
+                json!({"target": "JUMP http://a/"}),
+                "invalid target: JUMP http://a/",
+                false,
+            ),
+            (
+                json!({"targets": "/nowhere/at/all"}),
+                "\"/nowhere/at/all\" does not exist",
+                false,
+            ),
+            (
+                json!({"target": format!("{}\n@/nowhere/at/all", server.get("/"))}),
+                "bad body: /nowhere/at/all",
+                false,
+            ),
+        ] {
+            let error = attack(&bus, args).await.unwrap_err();
+            assert!(error.message.contains(message), "{error}");
+            assert_eq!(error.reason.as_deref() == Some("invalid-argument"), usage);
+        }
+        assert!(server.seen().is_empty());
+    });
+}
+
+#[test]
+fn an_attack_without_a_single_answer_is_a_report_all_the_same() {
+    let address = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap();
+    let yaml = format!("{{rate: 100, target: 'GET http://{address}/'}}");
+    on_a_bus(&yaml, async |bus| {
+        let report = attack(&bus, json!({"duration": "100ms"})).await.unwrap();
+        assert_eq!(report["success"], 0.0);
+        assert_eq!(report["status_codes"], json!({"0": 10}));
+        let text = report["report"].as_str().unwrap();
+        assert!(text.ends_with("connection refused"), "{text}");
+        assert!(
+            report["annotations"]["load_errors"]
+                .as_str()
+                .unwrap()
+                .starts_with("all 10 requests failed")
+        );
+    });
 }
