@@ -7,8 +7,8 @@ use crate::fault::{Fault, describe, nearest, quoted};
 use crate::node::{Body, Bound, Id, Kinds, Nodes, Object, Others, Plain};
 use crate::number_text;
 
-/// Values nested deeper than this are refused. The reader of YAML has the same limit.
-const DEEPEST: usize = 128;
+/// Values nested deeper than this are refused.
+const DEEPEST: usize = 64;
 
 /// One check under way.
 pub(crate) struct Check<'a> {
@@ -227,7 +227,7 @@ impl<'a> Check<'a> {
             };
             let key = object.unaliased(&text).unwrap_or(&text).to_owned();
             if mapping.contains_key(key.as_str())
-                || (key != text && written.iter().any(|other| *other == key))
+                || (key != text && written.contains(&key))
             {
                 let path = self.path_to(&text);
                 self.faults.push(Fault::wrong(
@@ -247,20 +247,30 @@ impl<'a> Check<'a> {
             .copied()
             .filter(|variant| self.plausible(*variant, value))
             .collect();
+        let container = matches!(value, Value::Sequence(_) | Value::Mapping(_));
+        if let ([only], true) = (plausible.as_slice(), container) {
+            self.check(*only, value, hushed);
+            return;
+        }
         // As it is, then converted.
+        let mut attempts: Vec<Vec<Fault>> = Vec::new();
         for coerces in [false, true] {
             if coerces && !self.coerces {
                 break;
             }
+            attempts.clear();
             for variant in &plausible {
                 let (converted, faults) = self.attempt(*variant, value, coerces, hushed);
                 if faults.is_empty() {
                     *value = converted;
                     return;
                 }
+                if container || self.nodes.kinds(*variant).any(kind(value)) {
+                    attempts.push(faults);
+                }
             }
         }
-        let found = self.best(id, value, &plausible, hushed);
+        let found = self.best(id, value, attempts, hushed);
         self.faults.extend(found);
     }
 
@@ -318,51 +328,41 @@ impl<'a> Check<'a> {
         Some(plain.values.as_ref()?.iter().map(|(value, _)| value))
     }
 
-    /// The faults of the variant that `value` was probably meant to be.
-    fn best(&self, id: Id, value: &Value, plausible: &[Id], hushed: bool) -> Vec<Fault> {
+    /// The faults of the variant that `value` was probably meant to be; `attempts` are those of the
+    /// variants that looked as if it were.
+    fn best(
+        &self,
+        id: Id,
+        value: &Value,
+        mut attempts: Vec<Vec<Fault>>,
+        hushed: bool,
+    ) -> Vec<Fault> {
         let nodes = self.nodes;
         let all = nodes.plains(id);
-        if let Some(mapping) = value.as_mapping()
-            && plausible.is_empty()
-            && let Some(faults) = self.by_tag(&all, mapping, hushed)
-        {
-            return faults;
+        if attempts.is_empty() {
+            if let Some(mapping) = value.as_mapping()
+                && let Some(faults) = self.by_tag(&all, mapping, hushed)
+            {
+                return faults;
+            }
+            let same_kind = all.iter().filter(|id| nodes.kinds(**id).any(kind(value)));
+            attempts = same_kind
+                .map(|id| self.attempt(*id, value, true, hushed).1)
+                .filter(|faults| !faults.is_empty())
+                .collect();
         }
-        let kind = kind(value);
-        let fitting: Vec<Id> = match plausible {
-            [] => all.clone(),
-            some => some.iter().flat_map(|id| nodes.plains(*id)).collect(),
-        };
-        let mut same_kind: Vec<Id> = fitting
+        let shallow = |fault: &&Fault| fault.path.len() <= self.path.len() + 1;
+        let best = attempts
             .into_iter()
-            .filter(|id| nodes.kinds(*id).any(kind))
-            .collect();
-        // A number may have been meant as text, a text as number.
-        if let ([], [one]) = (
-            same_kind.as_slice(),
-            all.iter()
-                .filter(|id| nodes.kinds(**id) != Kinds::NULL)
-                .copied()
-                .collect::<Vec<_>>()
-                .as_slice(),
-        ) {
-            same_kind.push(*one);
+            .min_by_key(|faults| (faults.iter().filter(shallow).count(), faults.len()));
+        match best {
+            Some(faults) => self.sure_of_values(&all, value, faults, hushed),
+            None => vec![Fault::wrong(
+                self.path.clone(),
+                nodes.expected(id),
+                describe(value, hushed),
+            )],
         }
-        let shallow = |fault: &Fault| fault.path.len() <= self.path.len() + 1;
-        let best = same_kind
-            .into_iter()
-            .map(|id| self.attempt(id, value, true, hushed).1)
-            // A variant with faults only: one without would have been taken.
-            .filter(|faults| !faults.is_empty())
-            .min_by_key(|faults| (faults.iter().filter(|f| shallow(f)).count(), faults.len()));
-        best.map(|faults| self.sure_of_values(&all, value, faults, hushed))
-            .unwrap_or_else(|| {
-                vec![Fault::wrong(
-                    self.path.clone(),
-                    nodes.expected(id),
-                    describe(value, hushed),
-                )]
-            })
     }
 
     /// Where several variants list texts, or take text at all, all are named.

@@ -509,9 +509,9 @@ fn spellings(object: &Object, schema: &mut Schema) {
 
 /// Makes null valid: for a key that need not be there it means that it is not.
 fn or_null(schema: &mut Schema) {
-    let null = json!({ "type": "null" });
+    let absent = json!({ "type": "null" });
     if let Some(reference) = schema.remove("$ref") {
-        schema.insert("anyOf".into(), json!([{ "$ref": reference }, null]));
+        schema.insert("anyOf".into(), json!([{ "$ref": reference }, absent]));
         return;
     }
     if let Some(kind) = schema.get_mut("type") {
@@ -525,13 +525,13 @@ fn or_null(schema: &mut Schema) {
         return;
     }
     if let Some(Json::Array(all)) = schema.get_mut("anyOf") {
-        all.push(null);
+        all.push(absent);
     } else if let Some(all) = schema.remove("allOf") {
         let reference = match all {
             Json::Array(mut all) if all.len() == 1 => all.remove(0),
             all => json!({ "allOf": all }),
         };
-        schema.insert("anyOf".into(), json!([reference, null]));
+        schema.insert("anyOf".into(), json!([reference, absent]));
     } else if schema.remove("not").is_some() {
         schema.insert("type".into(), "null".into());
     }
