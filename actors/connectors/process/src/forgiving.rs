@@ -94,7 +94,11 @@ impl<'de> Deserialize<'de> for Text {
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> Result<Text, E> {
-                Ok(Text(value.to_string()))
+                if value.is_finite() {
+                    Ok(Text(value.to_string()))
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Float(value), &self))
+                }
             }
         }
 
