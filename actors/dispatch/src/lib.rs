@@ -10,9 +10,13 @@
 //! Each [`Connector`] lives in an actor of its own under a supervisor. When it fails, it alone is
 //! built anew; whoever waited for its answer has a typed error at once.
 //!
+//! Connectors verify what they need by [`Checks`], in answer to the event [`CheckEvent`]; a [`CheckRun`] asks them all,
+//! applies remedies and repeats until all is well or the time is up.
+//!
 //! What this crate must not know: optimizers and their protocol, files and the command line, any
 //! particular connector.
 
+mod checks;
 mod clock;
 mod connector;
 mod context;
@@ -27,6 +31,13 @@ mod routes;
 mod run;
 mod standard;
 
+pub use checks::{
+    Check, CheckEvent, CheckFailure, CheckFilter, CheckId, CheckOf, CheckOutcome, CheckPolicy,
+    CheckReport, CheckResult, CheckRun, CheckRunActor, CheckRunEnd, CheckRunLost, CheckRunOutcome,
+    CheckSelectionError, CheckTarget, Checks, ConnectorChecks, Declaration, FailureDetails,
+    FilterError, IntoOutcome, InvalidCheckId, InvalidTag, PatternError, Patterns, PendingCheckRun,
+    Remedy, RunOneError, Tag, Timing, ensure,
+};
 pub use connector::{
     After, Before, BeforeError, BoxError, CommandArgument, ConfigProblem, Connector,
     ConnectorCommand, ConnectorContext, Maturity, Metadata, On,

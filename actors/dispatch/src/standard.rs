@@ -10,6 +10,7 @@ use servo_messages::{
 };
 
 use crate::{
+    checks::CheckEvent,
     dynamic::{Bridge, JsonEvent, typed_bridge},
     event::{Category, Event},
     routes::Bridges,
@@ -102,6 +103,7 @@ pub(crate) fn bridges() -> Bridges {
         bridge::<Shutdown>(),
         bridge::<Metrics>(),
         bridge::<Components>(),
+        bridge::<CheckEvent>(),
         bridge::<Describe>(),
         bridge::<Measure>(),
         bridge::<Adjust>(),
@@ -111,7 +113,7 @@ pub(crate) fn bridges() -> Bridges {
 }
 
 /// Reads the arguments of an event that takes some of `allowed`.
-fn arguments(value: Value, allowed: &[&str]) -> Result<Map<String, Value>, String> {
+pub(crate) fn arguments(value: Value, allowed: &[&str]) -> Result<Map<String, Value>, String> {
     let arguments = match value {
         Value::Null => Map::new(),
         Value::Object(map) => map,

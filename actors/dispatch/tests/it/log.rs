@@ -37,6 +37,14 @@ pub(crate) fn capture() {
     });
 }
 
+/// What this test has logged so far, line by line.
+pub(crate) fn written() -> Vec<Value> {
+    let text = WRITTEN.with_borrow(|written| String::from_utf8(written.clone()).unwrap());
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
 #[actix_rt::test]
 async fn a_handlers_line_names_servo_connector_event_stage_and_command() {
     let troupe = Troupe::of(&["a"]).await;
@@ -54,13 +62,10 @@ async fn a_handlers_line_names_servo_connector_event_stage_and_command() {
         ..DispatchOptions::default()
     };
     troupe.dispatcher.dispatch(play, options).await.unwrap();
-    let text = WRITTEN.with_borrow(|written| String::from_utf8(written.clone()).unwrap());
-    for line in ["before the wait", "after the wait"] {
-        let line: Value = text
-            .lines()
-            .find(|l| l.contains(line))
-            .map(|l| serde_json::from_str(l).unwrap())
-            .unwrap();
+    let lines = written();
+    for text in ["before the wait", "after the wait"] {
+        let says = |line: &&Value| line["fields"]["message"] == text;
+        let line = lines.iter().find(says).unwrap();
         let span = &line["span"];
         let fields = ["servo", "connector", "event", "stage", "command_uid"];
         let told = fields.map(|field| span[field].as_str().unwrap());
