@@ -5,7 +5,7 @@ use std::time::Duration;
 use servo_dispatch::{Adjust, Components};
 use servo_messages::{Adjustment, Component, Control, Description};
 
-use super::{Context, Failure, Output, describe, live, print_json, table};
+use super::{Context, Failure, Output, describe, live, print_data, table};
 
 /// Change settings
 #[derive(Debug, clap::Args)]
@@ -64,14 +64,14 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             .filter_map(|r| Some((r.connector.to_string(), r.value.ok()?)))
             .collect();
         match arguments.output {
-            Output::Json => {
+            Output::Json | Output::Yaml => {
                 let mut whole = Description::default();
                 for (_, description) in adjusted {
                     for warning in whole.merge(description) {
                         tracing::warn!("{warning}");
                     }
                 }
-                print_json(&whole.to_wire())
+                print_data(arguments.output, &whole.to_wire())
             }
             Output::Table => {
                 let rows = adjusted

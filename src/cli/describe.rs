@@ -3,7 +3,7 @@
 use servo_dispatch::Describe;
 use servo_messages::{Control, Description};
 
-use super::{Context, Failure, Output, live, print_json, table};
+use super::{Context, Failure, Output, live, print_data, table};
 
 /// Say what can be adjusted and measured, with present values
 #[derive(Debug, clap::Args)]
@@ -36,14 +36,14 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             }
         }
         match arguments.output {
-            Output::Json => {
+            Output::Json | Output::Yaml => {
                 let mut whole = Description::default();
                 for (_, description) in described {
                     for warning in whole.merge(description) {
                         tracing::warn!("{warning}");
                     }
                 }
-                print_json(&whole.to_wire())
+                print_data(arguments.output, &whole.to_wire())
             }
             Output::Table => {
                 let rows = described

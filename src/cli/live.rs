@@ -7,8 +7,11 @@ use servo_dispatch::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, print};
-use crate::daemon::{self, Signal};
+use super::{Context, Failure, Selection, print};
+use crate::{
+    config::Need,
+    daemon::{self, Signal},
+};
 
 /// One servo whose connectors are attached.
 pub(super) struct LiveServo {
@@ -73,8 +76,7 @@ where
     F: Fn(LiveServo) -> Fut,
     Fut: Future<Output = Result<(), Failure>>,
 {
-    let servos = context.servos()?;
-    let several = servos.len() > 1;
+    let Selection { servos, several } = context.servos(&context.load_options(Need::Optional))?;
     daemon::block_on(async move {
         let tree = daemon::Tree::start(1).await.map_err(failed)?;
         let cancel = CancellationToken::new();

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use servo_dispatch::{Measure, Metrics};
 use servo_messages::{Control, Duration, Measurement, Reading};
 
-use super::{Context, Failure, Output, live, print_json, table};
+use super::{Context, Failure, Output, live, print_data, table};
 
 /// Measure once
 #[derive(Debug, clap::Args)]
@@ -21,11 +21,6 @@ pub(super) struct Arguments {
         value_delimiter = ','
     )]
     connectors: Vec<String>,
-    /// The servos: one YAML document for each
-    // Takes the place of the global option, whose short form is `--connectors` here; clap hands the
-    // value up by its name.
-    #[arg(long, value_name = "FILE", env = "SERVO_CONFIG_FILE")]
-    config_file: Option<std::path::PathBuf>,
     /// How long to measure
     #[arg(short, long, default_value = "0")]
     duration: String,
@@ -76,15 +71,18 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             .values()
             .fold(Measurement::default(), Measurement::merge);
         match arguments.output {
-            Output::Json => {
+            Output::Json | Output::Yaml => {
                 let wire = measurement.to_wire(Timestamp::now());
                 for warning in wire.warnings {
                     tracing::warn!("{warning}");
                 }
-                print_json(&serde_json::json!({
-                    "metrics": wire.metrics,
-                    "annotations": wire.annotations,
-                }))
+                print_data(
+                    arguments.output,
+                    &serde_json::json!({
+                        "metrics": wire.metrics,
+                        "annotations": wire.annotations,
+                    }),
+                )
             }
             Output::Table => servo.print(&table::render(
                 ["METRIC", "UNIT", "READINGS"],

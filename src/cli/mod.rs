@@ -4,82 +4,28 @@
 //! 1 failed, 2 wrong usage, 128 + N ended by signal N (`spec/config-and-cli.md` §7.10).
 
 mod adjust;
+mod command_line;
 mod describe;
 mod live;
 mod measure;
 mod optimizer;
+mod root;
 mod run;
 mod study;
 mod table;
+mod usage;
 mod validate;
 mod version;
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum, error::ErrorKind};
+use clap::{ArgMatches, FromArgMatches, Subcommand, ValueEnum};
 use servo_dispatch::Registry;
 use thiserror::Error;
 
-use crate::{
-    config::{self, AssemblyConfig, DaemonConfig, LoadError, LogFormat, ServoConfig},
-    daemon::{InitError, logging},
-};
+pub(crate) use root::{Context, Selection};
 
-/// Connects applications to an optimizer: describe, measure, adjust.
-#[derive(Debug, Parser)]
-#[command(name = "servo", version, arg_required_else_help = true)]
-struct Root {
-    /// The servos: one YAML document for each
-    #[arg(
-        short = 'c',
-        long,
-        value_name = "FILE",
-        env = "SERVO_CONFIG_FILE",
-        global = true
-    )]
-    config_file: Option<PathBuf>,
-
-    /// The servo to act on, of several
-    #[arg(
-        short = 'n',
-        long,
-        value_name = "NAME",
-        env = "SERVO_NAME",
-        global = true
-    )]
-    name: Option<String>,
-
-    /// How much to log: TRACE, DEBUG, INFO, WARNING, ERROR, or directives such as info,servo_protocol=debug
-    #[arg(
-        short = 'l',
-        long,
-        value_name = "LEVEL",
-        env = "SERVO_LOG_LEVEL",
-        global = true
-    )]
-    log_level: Option<String>,
-
-    /// Log lines for people or for programs
-    #[arg(long, value_enum, env = "SERVO_LOG_FORMAT", global = true)]
-    log_format: Option<LogFormat>,
-
-    /// No colours
-    #[arg(long, env = "SERVO_NO_COLOR", value_parser = clap::builder::BoolishValueParser::new(), action = clap::ArgAction::SetTrue, global = true)]
-    no_color: bool,
-
-    /// How the daemon runs
-    #[arg(
-        long,
-        value_name = "FILE",
-        default_value = "servo.toml",
-        env = "SERVO_DAEMON_FILE",
-        global = true
-    )]
-    daemon_file: PathBuf,
-
-    #[command(subcommand)]
-    command: Command,
-}
+use crate::daemon::InitError;
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -100,6 +46,8 @@ enum Output {
     Table,
     /// For programs
     Json,
+    /// For programs and people
+    Yaml,
 }
 
 /// Why a command did not do what it was asked to.
@@ -111,21 +59,15 @@ enum Failure {
     /// It failed: exit code 1.
     #[error("{0}")]
     Failed(String),
+    /// It failed, and all there is to say has been said: exit code 1.
+    #[error("failed")]
+    Told,
+    /// The user declined, or went away: exit code 1.
+    #[error("Aborted!")]
+    Aborted,
     /// Ended by a signal: exit code 128 + N.
     #[error("interrupted by {}", .0.name())]
     Interrupted(crate::daemon::Signal),
-}
-
-/// What all commands share.
-struct Context {
-    registry: Registry,
-    config_file: PathBuf,
-    /// Whether the file was named, or is the default.
-    config_file_was_named: bool,
-    name: Option<String>,
-    daemon: DaemonConfig,
-    dotenv: HashMap<String, String>,
-    colour: bool,
 }
 
 /// Runs the program with the connectors of `registry`, and says how it ended.
@@ -134,112 +76,37 @@ pub fn main(registry: Registry) -> ExitCode {
     if let Some(ended) = servo_connector_process::warden::entry() {
         return ended;
     }
-    let root = match Root::try_parse() {
-        Ok(root) => root,
-        Err(error) if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = print(error.to_string().trim_end());
-            return ExitCode::SUCCESS;
-        }
-        Err(error) => error.exit(),
+    let command = command_line::command(&registry);
+    let matches = match command_line::parse(command) {
+        Ok(matches) => matches,
+        Err(code) => return code,
     };
-    match root.execute(registry) {
+    match execute(&matches, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("{}", failure.text());
+            if !matches!(failure, Failure::Told) {
+                eprintln!("{}", failure.text());
+            }
             failure.exit_code()
         }
     }
 }
 
-impl Root {
-    fn execute(self, registry: Registry) -> Result<(), Failure> {
-        let here = std::env::current_dir()
-            .map_err(|e| Failure::Failed(format!("cannot tell the working directory: {e}")))?;
-        let (dotenv, dotenv_error) = config::read_dotenv(&here);
-        let daemon = DaemonConfig::load(&self.daemon_file)
-            .map_err(|e| Failure::Failed(format!("invalid daemon configuration: {e}")))?;
-        let from_dotenv = |name: &str| dotenv.get(name).filter(|v| !v.is_empty()).cloned();
-        let level = self
-            .log_level
-            .or_else(|| from_dotenv("SERVO_LOG_LEVEL"))
-            .or_else(|| daemon.log.level.clone());
-        let format = self.log_format.or(daemon.log.format);
-        let colour = !self.no_color && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        let default_level = match self.command {
-            Command::Run(_) | Command::Optimizer(_) => "info",
-            _ => "warn",
-        };
-        let _log = logging::init(
-            level.as_deref().unwrap_or(default_level),
-            format,
-            colour,
-            daemon.log.file.as_ref(),
-        )?;
-        if let Some(error) = dotenv_error {
-            tracing::warn!("{error}");
-        }
-        let named = self
-            .config_file
-            .or_else(|| from_dotenv("SERVO_CONFIG_FILE").map(PathBuf::from))
-            .or_else(|| daemon.assembly_file.clone());
-        let context = Context {
-            registry,
-            config_file_was_named: named.is_some(),
-            config_file: here.join(named.unwrap_or_else(|| PathBuf::from("servo.yaml"))),
-            name: self.name,
-            daemon,
-            dotenv,
-            colour,
-        };
-        match self.command {
-            Command::Run(arguments) => run::execute(&context, &arguments),
-            Command::Validate(arguments) => validate::execute(&context, &arguments),
-            Command::Describe(arguments) => describe::execute(&context, &arguments),
-            Command::Measure(arguments) => measure::execute(&context, &arguments),
-            Command::Adjust(arguments) => adjust::execute(&context, &arguments),
-            Command::Version(arguments) => version::execute(&arguments),
-            Command::Optimizer(arguments) => optimizer::execute(&arguments),
-        }
-    }
-}
-
-impl Context {
-    /// All servos of the file.
-    fn load(&self) -> Result<AssemblyConfig, Failure> {
-        let environment = |name: &str| {
-            std::env::var(name)
-                .ok()
-                .or_else(|| self.dotenv.get(name).cloned())
-                .filter(|v| !v.trim().is_empty())
-        };
-        let assembly = config::load(&self.config_file, &self.registry, &environment).map_err(
-            |error| match error {
-                LoadError::Missing(file) if !self.config_file_was_named => Failure::Usage(format!(
-                    "Config file '{}' does not exist: name one with --config-file, or try `make demo` in a checkout to see a working one",
-                    file.display()
-                )),
-                LoadError::Missing(_) => Failure::Usage(error.to_string()),
-                other => Failure::Failed(other.to_string()),
-            },
-        )?;
-        for warning in &assembly.warnings {
-            tracing::warn!("{warning}");
-        }
-        Ok(assembly)
-    }
-
-    /// The servos that the command is for.
-    fn servos(&self) -> Result<Vec<ServoConfig>, Failure> {
-        let mut servos = self.load()?.servos;
-        if let Some(name) = &self.name {
-            servos.retain(|s| *s.name == **name);
-            if servos.is_empty() {
-                return Err(Failure::Usage(format!(
-                    "No servo was found named \"{name}\""
-                )));
-            }
-        }
-        Ok(servos)
+fn execute(matches: &ArgMatches, registry: Registry) -> Result<(), Failure> {
+    // The options of the root and the subcommand's own are read from the same matches: what
+    // cannot be read here was refused when the words were parsed.
+    let misread = |e: clap::Error| Failure::Usage(e.to_string());
+    let command = Command::from_arg_matches(matches).map_err(misread)?;
+    let lasting = matches!(command, Command::Run(_) | Command::Optimizer(_));
+    let (context, _log) = Context::new(matches, registry, lasting)?;
+    match command {
+        Command::Run(arguments) => run::execute(&context, &arguments),
+        Command::Validate(arguments) => validate::execute(&context, &arguments),
+        Command::Describe(arguments) => describe::execute(&context, &arguments),
+        Command::Measure(arguments) => measure::execute(&context, &arguments),
+        Command::Adjust(arguments) => adjust::execute(&context, &arguments),
+        Command::Version(arguments) => version::execute(&arguments),
+        Command::Optimizer(arguments) => optimizer::execute(&arguments),
     }
 }
 
@@ -253,7 +120,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Failure::Failed(_) => 1,
+            Failure::Failed(_) | Failure::Told | Failure::Aborted => 1,
             Failure::Usage(_) => 2,
             Failure::Interrupted(signal) => signal.exit_code(),
         })
@@ -285,12 +152,16 @@ fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
     print(&text)
 }
 
-#[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
+fn print_yaml(value: &impl serde::Serialize) -> Result<(), Failure> {
+    let text = serde_yaml::to_string(value)
+        .map_err(|e| Failure::Failed(format!("the result cannot be written as YAML: {e}")))?;
+    print(text.trim_end())
+}
 
-    #[test]
-    fn options_do_not_clash() {
-        super::Root::command().debug_assert();
+/// Prints `value` for programs: as YAML where that is asked for, else as JSON.
+fn print_data(output: Output, value: &impl serde::Serialize) -> Result<(), Failure> {
+    match output {
+        Output::Yaml => print_yaml(value),
+        Output::Table | Output::Json => print_json(value),
     }
 }

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use servo_embedded::{StudyResult, result::Applied};
 
 use super::{
-    Context, Failure, Output, print, print_json,
+    Context, Failure, Output, Selection, print, print_json, print_yaml,
     study::{Progress, applied, results},
 };
 use crate::{
-    config::{OptimizerConfig, ServoConfig},
+    config::{Need, OptimizerConfig, ServoConfig},
     daemon::{self, Study, run::Ended},
 };
 
@@ -25,7 +25,8 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
-    let servos = context.servos()?;
+    let options = context.load_options(Need::Required);
+    let Selection { servos, several } = context.running_servos(&options)?;
     let output = arguments.output;
     let arbiters = context.daemon.arbiters;
     let files = trial_files(&servos);
@@ -34,7 +35,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         Some(OptimizerConfig::Embedded(config)) => config.keep_running,
         _ => true,
     });
-    let mut progress = Progress::new(output == Output::Table, servos.len() > 1, context.colour);
+    let mut progress = Progress::new(output == Output::Table, several, context.colour);
     let mut tried = BTreeSet::new();
     let ended = daemon::block_on(daemon::run(servos, arbiters, |study| match study {
         Study::Trial(event) => {
@@ -44,6 +45,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         Study::Finished(result) if lasting => match output {
             Output::Table => progress.tell(&told(&result, &tried)),
             Output::Json => drop(print_json(&*result)),
+            Output::Yaml => drop(print_yaml(&*result)),
         },
         Study::Finished(_) => {}
     }))
@@ -56,6 +58,10 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                 Output::Json => match all.as_slice() {
                     [one] => print_json(&**one)?,
                     many => print_json(&many.iter().map(|r| &**r).collect::<Vec<_>>())?,
+                },
+                Output::Yaml => match all.as_slice() {
+                    [one] => print_yaml(&**one)?,
+                    many => print_yaml(&many.iter().map(|r| &**r).collect::<Vec<_>>())?,
                 },
                 Output::Table => {
                     for result in &all {

@@ -1,6 +1,7 @@
 //! `servo validate`
 
 use super::{Context, Failure, print};
+use crate::config::Need;
 
 /// Check the configuration without starting anything
 #[derive(Debug, clap::Args)]
@@ -11,18 +12,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
-    let assembly = context.load()?;
-    if let Some(servo) = assembly.servos.iter().find(|s| s.optimizer.is_none()) {
-        return Err(Failure::Failed(format!(
-            "X Invalid configuration in {}\nservo \"{}\": optimizer\n  field required: add `optimizer: {{embedded: {{...}}}}`, or `optimizer: {{id: ..., token_file: ...}}`, or set OPSANI_OPTIMIZER and OPSANI_TOKEN",
-            assembly.file.display(),
-            servo.name
-        )));
-    }
+    let assembly = context.load(&context.load_options(Need::Required))?;
     if !arguments.quiet {
         print(&format!(
             "√ Valid configuration in {}",
-            assembly.file.display()
+            assembly.source.name
         ))?;
     }
     Ok(())

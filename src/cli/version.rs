@@ -1,6 +1,6 @@
 //! `servo version`
 
-use super::{Failure, Output, print, print_json};
+use super::{Failure, Output, print, print_data};
 
 /// Say which version this is
 #[derive(Debug, clap::Args)]
@@ -16,11 +16,14 @@ pub(super) struct Arguments {
 pub(super) fn execute(arguments: &Arguments) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     match (arguments.output, arguments.short) {
-        (Output::Json, _) => print_json(&serde_json::json!({
-            "name": "Servo",
-            "version": version,
-            "license": "Apache 2.0",
-        })),
+        (Output::Json | Output::Yaml, _) => print_data(
+            arguments.output,
+            &serde_json::json!({
+                "name": "Servo",
+                "version": version,
+                "license": "Apache 2.0",
+            }),
+        ),
         (Output::Table, true) => print(&format!("Servo v{version}")),
         (Output::Table, false) => print(&format!(
             "Servo v{version} (Robust)\n{}\nLicensed under the terms of Apache 2.0",

@@ -1,52 +1,26 @@
-//! The documents of `servo.yaml`, one for each servo (`spec/config-and-cli.md` §2).
+//! One document of `servo.yaml`: one servo (`spec/config-and-cli.md` §2.2).
 
 use std::{
-    collections::BTreeSet,
-    fs,
-    io::{self, Read},
-    path::{Path, PathBuf},
-    sync::Arc,
+    collections::BTreeMap,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, LazyLock},
 };
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
-use servo_dispatch::{ConfiguredConnector, ConnectorType, Registry};
-use thiserror::Error;
+use servo_dispatch::ConfiguredConnector;
+use servo_messages::{ChecksConfig, CommonConfig};
+use servo_shape::{Shape, variable_segment};
 
 use super::{
-    Lookup,
-    optimizer::OptimizerConfig,
-    problem::{InvalidConfig, Problem},
+    assembly::{LoadOptions, Need},
+    given::{Given, Origin},
+    optimizer::{self, Findings, OptimizerConfig, Sources},
+    problem::Problem,
+    routes::{self, Descriptors, Route, TOP_LEVEL},
+    stanza::{self, Shapes, variable},
 };
-
-/// Larger files are no configuration.
-const LARGEST_FILE: u64 = 10 * 1024 * 1024;
-
-/// Keys of a document that name no connector.
-const TOP_LEVEL: [&str; 8] = [
-    "name",
-    "description",
-    "servo_uid",
-    "optimizer",
-    "connectors",
-    "no_diagnostics",
-    "settings",
-    "checks",
-];
-
-/// Names that no connector may bear beside those in [`TOP_LEVEL`] (§2.7).
-const RESERVED: [&str; 5] = ["control", "measure", "adjust", "optimization", "servo"];
-
-/// All servos of a file.
-#[derive(Debug)]
-pub struct AssemblyConfig {
-    /// The file.
-    pub file: PathBuf,
-    /// At least one.
-    pub servos: Vec<ServoConfig>,
-    /// What deserves a warning but stops nobody.
-    pub warnings: Vec<Problem>,
-}
 
 /// One servo.
 pub struct ServoConfig {
@@ -60,28 +34,389 @@ pub struct ServoConfig {
     pub optimizer: Option<OptimizerConfig>,
     /// Its connectors in order, with their names.
     pub connectors: Vec<(Arc<str>, Arc<dyn ConfiguredConnector>)>,
+    /// Whether it leaves the optimizer's requests for diagnostics alone.
+    pub no_diagnostics: bool,
+    /// How it reaches others over the network.
+    pub settings: Arc<CommonConfig>,
+    /// How its checks are run.
+    pub checks: Arc<ChecksConfig>,
+    /// Which document of the file it is, counted from 1.
+    pub document: usize,
+    /// What was given for it, where that was asked for.
+    pub given: Option<Box<Given>>,
+    /// Tells one configuration from another.
+    pub(super) digest: u64,
 }
 
-/// Why a file gives no assembly.
-#[derive(Debug, Error)]
-pub enum LoadError {
-    /// There is no such file.
-    #[error(
-        "Config file '{}' does not exist: name another one with --config-file, or try `make demo` to see a working one",
-        .0.display()
-    )]
-    Missing(PathBuf),
-    /// It cannot be read.
-    #[error("cannot read config file '{}': {cause}", file.display())]
-    Unreadable {
-        /// The file.
-        file: PathBuf,
-        /// Why.
-        cause: io::Error,
-    },
-    /// It is wrong.
-    #[error(transparent)]
-    Invalid(#[from] InvalidConfig),
+/// The keys of a document that are plain values.
+#[derive(JsonSchema)]
+#[schemars(extend("additionalProperties" = false))]
+#[expect(dead_code, reason = "it is the schema of what is read key by key")]
+pub(super) struct Basics {
+    /// Name of the servo. Default: the id of its optimizer.
+    name: Option<String>,
+    /// A remark for people.
+    description: Option<String>,
+    /// Unique id of this deployment, sent with every request to the optimizer.
+    servo_uid: Option<String>,
+    /// Do not answer the optimizer's requests for diagnostics.
+    #[schemars(extend("default" = true))]
+    no_diagnostics: Option<bool>,
+}
+
+pub(super) static BASICS: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(Basics)));
+pub(super) static SETTINGS: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(CommonConfig)));
+pub(super) static CHECKS: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(ChecksConfig)));
+
+/// The variables of the plain keys.
+const VARIABLES: [(&str, &str); 4] = [
+    ("name", "SERVO_NAME"),
+    ("description", "SERVO_DESCRIPTION"),
+    ("servo_uid", "SERVO_UID"),
+    ("no_diagnostics", "SERVO_NO_DIAGNOSTICS"),
+];
+
+/// Reads one document.
+pub(super) struct DocumentReader<'a> {
+    pub(super) number: usize,
+    /// Whether it is one of several documents.
+    pub(super) many: bool,
+    pub(super) options: &'a LoadOptions<'a>,
+    pub(super) shapes: &'a Shapes,
+    pub(super) findings: Findings,
+    pub(super) notes: Vec<Problem>,
+    pub(super) origins: Vec<(Vec<String>, Origin)>,
+    /// Its connectors, whatever is wrong with them.
+    pub(super) routes: Vec<Route>,
+}
+
+impl DocumentReader<'_> {
+    /// The servo, if nothing is wrong with it; `findings` say what is.
+    pub(super) fn read(&mut self, document: &Mapping) -> Option<ServoConfig> {
+        let mut given = Mapping::new();
+        let basics = self.basics(document);
+        given.extend(basics.clone());
+        let optimizer = self.optimizer(document, &mut given);
+        if let Some(connectors) = document.get("connectors").filter(|v| !v.is_null()) {
+            given.insert("connectors".into(), connectors.clone());
+        }
+        self.routes = self.routes(document, &mut given);
+        let settings: Option<CommonConfig> =
+            self.section(document, "settings", &SETTINGS, "COMMON", &mut given);
+        let checks: Option<ChecksConfig> =
+            self.section(document, "checks", &CHECKS, "CHECKS", &mut given);
+        for (at, list) in [
+            ("settings", settings.as_ref().map(CommonConfig::problems)),
+            ("checks", checks.as_ref().map(ChecksConfig::problems)),
+        ] {
+            for (path, message) in list.into_iter().flatten() {
+                let problem = Problem::new(&[at], message).below(&path);
+                self.findings.problems.push(problem);
+            }
+        }
+        self.unknown_keys(document);
+        self.colliding_variables();
+        let connectors = self.connectors(document, &mut given);
+        if !self.findings.problems.is_empty() {
+            return None;
+        }
+        let text = |key: &str| basics.get(key).and_then(Value::as_str).map(str::to_owned);
+        let name = text("name")
+            .filter(|name| !name.is_empty())
+            .or_else(|| optimizer.as_ref().and_then(OptimizerConfig::id))
+            .unwrap_or_else(|| "servo".to_owned());
+        let digest = digest(&given);
+        Some(ServoConfig {
+            name: name.into(),
+            description: text("description"),
+            servo_uid: text("servo_uid"),
+            no_diagnostics: basics
+                .get("no_diagnostics")
+                .and_then(Value::as_bool)
+                .unwrap_or(true),
+            optimizer,
+            connectors,
+            settings: Arc::new(settings?),
+            checks: Arc::new(checks?),
+            document: self.number,
+            given: self.options.keep_given.then(|| {
+                Box::new(Given {
+                    document: given,
+                    origins: std::mem::take(&mut self.origins)
+                        .into_iter()
+                        .collect::<BTreeMap<_, _>>(),
+                    places: None,
+                })
+            }),
+            digest,
+        })
+    }
+
+    fn basics(&mut self, document: &Mapping) -> Mapping {
+        let mut basics = Mapping::new();
+        for (key, variable) in VARIABLES {
+            let value = document.get(key).filter(|value| !value.is_null()).cloned();
+            let filled = || {
+                // The variable only selects among several servos.
+                let meant = !(self.many && matches!(key, "name" | "servo_uid"));
+                let value = self.options.environment.get(variable).filter(|_| meant)?;
+                Some(Value::from(value))
+            };
+            if let Some(value) = value {
+                basics.insert(key.into(), value);
+            } else if let Some(value) = filled() {
+                basics.insert(key.into(), value);
+                self.origins
+                    .push((vec![key.to_owned()], Origin::Variable(variable.to_owned())));
+            }
+        }
+        let mut value = Value::Mapping(basics);
+        let faults = BASICS.check(&mut value);
+        self.findings.refuse(&[], faults);
+        match value {
+            Value::Mapping(basics) => basics,
+            _ => Mapping::new(),
+        }
+    }
+
+    fn optimizer(&mut self, document: &Mapping, given: &mut Mapping) -> Option<OptimizerConfig> {
+        let before = self.findings.problems.len();
+        let sources = Sources {
+            environment: self.options.environment,
+            flags: self.options.flags,
+            many: self.many,
+        };
+        let stanza = document.get("optimizer");
+        let empty =
+            |value: &Value| value.is_null() || value.as_mapping().is_some_and(Mapping::is_empty);
+        if self.many && stanza.is_none_or(empty) && self.options.optimizer == Need::Required {
+            self.findings.problems.push(Problem::new(
+                &["optimizer"],
+                "cannot configure a multi-servo assembly without an optimizer specified in each config",
+            ));
+            return None;
+        }
+        match optimizer::read(stanza, &sources, &mut self.findings) {
+            Some(read) => {
+                given.insert("optimizer".into(), Value::Mapping(read.shown));
+                self.origins.extend(read.origins);
+                Some(read.config)
+            }
+            None => {
+                if self.findings.problems.len() == before
+                    && self.options.optimizer == Need::Required
+                {
+                    self.findings.problems.push(Problem::new(
+                        &["optimizer", "id"],
+                        "field required: set it to organization/name, or set OPSANI_OPTIMIZER and OPSANI_TOKEN, or use `optimizer: {embedded: {...}}`",
+                    ));
+                }
+                None
+            }
+        }
+    }
+
+    fn routes(&mut self, document: &Mapping, given: &mut Mapping) -> Vec<Route> {
+        let registry = self.options.registry;
+        let environment = self.options.environment;
+        let Findings { problems, warnings } = &mut self.findings;
+        let mut descriptors = Descriptors::of_value(document.get("connectors"), problems);
+        let silent = document.get("connectors").is_none_or(Value::is_null);
+        if let Some(text) = environment.get("SERVO_CONNECTORS")
+            && silent
+        {
+            let text = Value::from(text);
+            descriptors = Descriptors::of_value(Some(&text), problems);
+            if let Some(descriptors) = &descriptors {
+                given.insert("connectors".into(), descriptors.to_value());
+                self.origins.push((
+                    vec!["connectors".to_owned()],
+                    Origin::Variable("SERVO_CONNECTORS".to_owned()),
+                ));
+            }
+        } else if silent && let Some(words) = self.options.words {
+            descriptors = Some(words.clone());
+        }
+        match descriptors {
+            Some(descriptors) => descriptors.routes(registry, problems, warnings),
+            // What is wrong with the key has been told.
+            None if !silent => Vec::new(),
+            None => routes::by_stanzas(registry, document, |name| {
+                environment.get(&variable(name)).is_some()
+            }),
+        }
+    }
+
+    /// `settings` or `checks`, with what their variables add.
+    fn section<T: DeserializeOwned + Default>(
+        &mut self,
+        document: &Mapping,
+        key: &str,
+        shape: &Shape,
+        legacy: &str,
+        given: &mut Mapping,
+    ) -> Option<T> {
+        let mut value = match document.get(key) {
+            None | Some(Value::Null) => Value::Mapping(Mapping::new()),
+            Some(value) => value.clone(),
+        };
+        let environment = self.options.environment;
+        let at = [key.to_owned()];
+        let sources = [
+            (variable(key), environment.variables()),
+            (legacy.to_owned(), environment.legacy()),
+        ];
+        for (prefix, variables) in sources {
+            let filled = shape.fill(&mut value, &prefix, variables);
+            self.findings.refuse(&at, filled.faults);
+            self.origins.extend(
+                filled
+                    .origins
+                    .into_iter()
+                    .map(|(path, name)| ([&at[..], &path].concat(), Origin::Variable(name))),
+            );
+        }
+        if value.as_mapping().is_some_and(Mapping::is_empty) {
+            return Some(T::default());
+        }
+        let faults = shape.check(&mut value);
+        let fine = faults.is_empty();
+        self.findings.refuse(&at, faults);
+        given.insert(key.into(), value.clone());
+        if !fine {
+            return None;
+        }
+        match serde_path_to_error::deserialize(value) {
+            Ok(section) => Some(section),
+            Err(error) => {
+                let path = error.path().to_string();
+                let problem = Problem::new(&at, error.into_inner().to_string()).below(&path);
+                self.findings.problems.push(problem);
+                None
+            }
+        }
+    }
+
+    fn connectors(
+        &mut self,
+        document: &Mapping,
+        given: &mut Mapping,
+    ) -> Vec<(Arc<str>, Arc<dyn ConfiguredConnector>)> {
+        let mut connectors = Vec::new();
+        for (name, kind) in &self.routes {
+            let shape = self.shapes.of(kind);
+            let stanza = stanza::read(
+                name,
+                kind,
+                &shape,
+                document.get(name).cloned().unwrap_or(Value::Null),
+                self.options.environment.variables(),
+                &mut self.origins,
+                &mut self.findings,
+            );
+            if let Some(stanza) = stanza {
+                given.insert(name.as_str().into(), stanza.value);
+                connectors.push((Arc::from(name.as_str()), stanza.connector));
+            }
+        }
+        connectors
+    }
+
+    /// Keys that are neither known, nor a connector's, nor holders of anchors (`x-...`).
+    fn unknown_keys(&mut self, document: &Mapping) {
+        let registry = self.options.registry;
+        for key in document.keys().filter_map(Value::as_str) {
+            if TOP_LEVEL.contains(&key)
+                || key.starts_with("x-")
+                || self.routes.iter().any(|(name, _)| name == key)
+            {
+                continue;
+            }
+            // The stanza of a connector that is not active may stay in the file.
+            if routes::by_default_name(registry, key).is_some() && self.options.words.is_none() {
+                if document.get(key).is_some_and(|stanza| !stanza.is_null()) {
+                    self.notes.push(Problem::new(
+                        &[key],
+                        "is inactive: `connectors` does not name it",
+                    ));
+                }
+                continue;
+            }
+            let active = self.routes.iter().map(|(name, _)| name.as_str());
+            let types = registry.types().iter().map(|t| t.metadata().default_name);
+            let candidates = TOP_LEVEL.into_iter().chain(active).chain(types);
+            let problem = Problem::new(&[key], "extra fields not permitted");
+            self.findings
+                .problems
+                .push(problem.suggest(key, candidates));
+        }
+    }
+
+    /// Two fields whose variables have one name: neither could be set without the other (§3.4).
+    fn colliding_variables(&mut self) {
+        if self.routes.len() < 2
+            && self
+                .routes
+                .iter()
+                .all(|(name, kind)| name == kind.metadata().default_name)
+        {
+            return;
+        }
+        let mut owners: BTreeMap<String, String> = BTreeMap::new();
+        let sections = [("settings", SETTINGS.clone()), ("checks", CHECKS.clone())];
+        let stanzas = self
+            .routes
+            .iter()
+            .map(|(name, kind)| (name.as_str(), self.shapes.of(kind)));
+        let segments: Vec<String> = self
+            .routes
+            .iter()
+            .map(|(name, _)| variable_segment(name))
+            .collect();
+        // Only a name that begins with another one can share variables with it.
+        let close = segments.iter().enumerate().any(|(index, name)| {
+            let others = segments.iter().enumerate();
+            others
+                .filter(|(other, _)| *other != index)
+                .any(|(_, other)| other.starts_with(name.as_str()))
+                || ["SETTINGS", "CHECKS"]
+                    .iter()
+                    .any(|section| name.starts_with(section))
+        });
+        if !close {
+            return;
+        }
+        for (name, shape) in sections.into_iter().chain(stanzas) {
+            for (path, variable) in shape.variables(&variable(name)) {
+                let field = std::iter::once(name.to_owned())
+                    .chain(path)
+                    .collect::<Vec<_>>();
+                let field = field.join(" -> ");
+                if let Some(first) = owners.insert(variable.clone(), field.clone())
+                    && first != field
+                {
+                    self.findings.problems.push(Problem::new(
+                        &[name],
+                        format!(
+                            "the variable {variable} would be that of {first} and of {field}: rename one connector"
+                        ),
+                    ));
+                    // One collision says enough of a pair.
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// A number that differs where anything that was given differs.
+fn digest(given: &Mapping) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    given.hash(&mut hasher);
+    hasher.finish()
 }
 
 impl std::fmt::Debug for ServoConfig {
@@ -89,408 +424,5 @@ impl std::fmt::Debug for ServoConfig {
         f.debug_struct("ServoConfig")
             .field("name", &self.name)
             .finish_non_exhaustive()
-    }
-}
-
-/// Reads all documents of `file`.
-///
-/// # Errors
-/// When it cannot be read, or when anything in it is wrong: everything at once.
-pub fn load(
-    file: &Path,
-    registry: &Registry,
-    environment: Lookup<'_>,
-) -> Result<AssemblyConfig, LoadError> {
-    let text = read(file)?;
-    let mut problems = Vec::new();
-    let mut warnings = Vec::new();
-    let documents = split(&text, &mut problems);
-    let many = documents.len() > 1;
-    let mut servos = Vec::new();
-    let mut names = BTreeSet::new();
-    let mut optimizers = BTreeSet::new();
-    for (number, mapping) in documents {
-        let reader = DocumentReader {
-            number,
-            registry,
-            environment,
-            many,
-        };
-        if let Some(servo) = reader.read(&mapping, &mut problems, &mut warnings) {
-            if !names.insert(servo.name.clone()) {
-                problems.push(Problem::new(
-                    number,
-                    &["name"],
-                    format!(
-                        "another document is named \"{}\" too: give each servo its own `name`",
-                        servo.name
-                    ),
-                ));
-            }
-            if let Some(optimizer) = &servo.optimizer
-                && !optimizers.insert(optimizer.identity(&servo.name))
-            {
-                problems.push(Problem::new(
-                    number,
-                    &["optimizer"],
-                    format!(
-                        "another document has the optimizer {} too: each servo needs its own",
-                        optimizer.identity(&servo.name)
-                    ),
-                ));
-            }
-            servos.push(servo);
-        }
-    }
-    let located = |problems: Vec<Problem>| {
-        problems
-            .into_iter()
-            .map(|problem| problem.located(&text))
-            .collect::<Vec<_>>()
-    };
-    if problems.is_empty() {
-        Ok(AssemblyConfig {
-            file: file.to_owned(),
-            servos,
-            warnings: located(warnings),
-        })
-    } else {
-        Err(InvalidConfig {
-            file: file.to_owned(),
-            problems: located(problems),
-        }
-        .into())
-    }
-}
-
-fn read(file: &Path) -> Result<String, LoadError> {
-    let unreadable = |cause| LoadError::Unreadable {
-        file: file.to_owned(),
-        cause,
-    };
-    let metadata = match fs::metadata(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(LoadError::Missing(file.to_owned()));
-        }
-        other => other.map_err(unreadable)?,
-    };
-    if metadata.is_dir() {
-        return Err(unreadable(io::Error::other("it is a directory")));
-    }
-    let mut text = String::new();
-    // A pipe or a device does not tell its length.
-    fs::File::open(file)
-        .and_then(|file| file.take(LARGEST_FILE + 1).read_to_string(&mut text))
-        .map_err(unreadable)?;
-    if text.len() as u64 > LARGEST_FILE {
-        return Err(unreadable(io::Error::other("it is larger than 10 MiB")));
-    }
-    Ok(text)
-}
-
-/// The documents with their numbers; an empty one counts only when it is the only one.
-fn split(text: &str, problems: &mut Vec<Problem>) -> Vec<(usize, Mapping)> {
-    let mut documents = Vec::new();
-    for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-        let number = index + 1;
-        match Value::deserialize(document).and_then(|mut value| {
-            value.apply_merge()?;
-            Ok(value)
-        }) {
-            Ok(Value::Null) => {}
-            Ok(Value::Mapping(mapping)) => documents.push((number, mapping)),
-            Ok(other) => problems.push(Problem::new(
-                number,
-                &[],
-                format!("expected a mapping of keys, but found {}", kind(&other)),
-            )),
-            // The parser cannot go on after an error.
-            Err(error) => {
-                problems.push(Problem::new(number, &[], error.to_string()));
-                break;
-            }
-        }
-    }
-    if documents.is_empty() && problems.is_empty() {
-        documents.push((1, Mapping::new()));
-    }
-    documents
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "nothing",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "text",
-        Value::Sequence(_) => "a list",
-        Value::Mapping(_) => "a mapping",
-        Value::Tagged(_) => "a tagged value",
-    }
-}
-
-struct DocumentReader<'a> {
-    number: usize,
-    registry: &'a Registry,
-    environment: Lookup<'a>,
-    /// Whether it is one of several documents.
-    many: bool,
-}
-
-impl DocumentReader<'_> {
-    fn read(
-        &self,
-        document: &Mapping,
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<Problem>,
-    ) -> Option<ServoConfig> {
-        let before = problems.len();
-        let optimizer = OptimizerConfig::read(
-            document.get("optimizer"),
-            self.number,
-            self.environment,
-            problems,
-        );
-        if self.many && optimizer.is_none() && problems.len() == before {
-            problems.push(self.problem(
-                &["optimizer"],
-                "cannot configure a multi-servo assembly without an optimizer specified in each config",
-            ));
-        }
-        let name = self.text(document, "name", problems);
-        let description = self.text(document, "description", problems);
-        let servo_uid = self
-            .text(document, "servo_uid", problems)
-            .or_else(|| (self.environment)("SERVO_UID"));
-        let routes = self.routes(document, problems);
-        let connectors = self.connectors(document, &routes, problems, warnings);
-        if problems.len() > before {
-            return None;
-        }
-        let name = name
-            .as_deref()
-            .or_else(|| optimizer.as_ref().and_then(OptimizerConfig::id))
-            .unwrap_or("servo")
-            .into();
-        Some(ServoConfig {
-            name,
-            description,
-            servo_uid,
-            optimizer,
-            connectors,
-        })
-    }
-
-    fn problem(&self, path: &[&str], message: impl Into<String>) -> Problem {
-        Problem::new(self.number, path, message)
-    }
-
-    fn text(&self, document: &Mapping, key: &str, problems: &mut Vec<Problem>) -> Option<String> {
-        match document.get(key) {
-            None | Some(Value::Null) => None,
-            Some(Value::String(text)) => Some(text.clone()),
-            Some(Value::Number(number)) => Some(number.to_string()),
-            Some(other) => {
-                problems.push(
-                    self.problem(&[key], format!("expected text, but found {}", kind(other))),
-                );
-                None
-            }
-        }
-    }
-
-    /// Which connectors run, by name and type, in order (§2.7).
-    fn routes(
-        &self,
-        document: &Mapping,
-        problems: &mut Vec<Problem>,
-    ) -> Vec<(String, ConnectorType)> {
-        let mut routes: Vec<(String, ConnectorType)> = Vec::new();
-        match document.get("connectors") {
-            None | Some(Value::Null) => {
-                for key in document.keys().filter_map(Value::as_str) {
-                    if let Some(found) = self.by_default_name(key)
-                        && !document.get(key).is_some_and(Value::is_null)
-                    {
-                        routes.push((key.to_owned(), found.clone()));
-                    }
-                }
-            }
-            Some(Value::Sequence(list)) => {
-                for item in list {
-                    let Some(identifier) = item.as_str() else {
-                        problems
-                            .push(self.problem(&["connectors"], "expected names of connectors"));
-                        continue;
-                    };
-                    if let Some(found) = self.find(identifier, problems) {
-                        let name = found.metadata().default_name.to_owned();
-                        if routes.iter().all(|(n, _)| *n != name) {
-                            routes.push((name, found.clone()));
-                        }
-                    }
-                }
-            }
-            Some(Value::Mapping(map)) => {
-                for (alias, identifier) in map {
-                    let (Some(alias), Some(identifier)) = (alias.as_str(), identifier.as_str())
-                    else {
-                        problems.push(self.problem(
-                            &["connectors"],
-                            "expected a mapping of names to connector types",
-                        ));
-                        continue;
-                    };
-                    let found = self.find(identifier, problems);
-                    if let Some(found) = found
-                        && self.alias_is_free(alias, found, problems)
-                    {
-                        routes.push((alias.to_owned(), found.clone()));
-                    }
-                }
-            }
-            Some(other) => problems.push(self.problem(
-                &["connectors"],
-                format!(
-                    "expected a list or a mapping of connectors, but found {}",
-                    kind(other)
-                ),
-            )),
-        }
-        routes
-    }
-
-    fn by_default_name(&self, key: &str) -> Option<&ConnectorType> {
-        self.registry
-            .types()
-            .iter()
-            .find(|t| t.metadata().default_name == key)
-    }
-
-    fn find(&self, identifier: &str, problems: &mut Vec<Problem>) -> Option<&ConnectorType> {
-        let found = self.registry.find(identifier);
-        if found.is_none() {
-            let known = self
-                .registry
-                .types()
-                .iter()
-                .map(|t| t.metadata().default_name);
-            problems.push(
-                self.problem(
-                    &["connectors"],
-                    format!("no connector found for the identifier \"{identifier}\""),
-                )
-                .suggest(identifier, known),
-            );
-        }
-        found
-    }
-
-    fn alias_is_free(
-        &self,
-        alias: &str,
-        target: &ConnectorType,
-        problems: &mut Vec<Problem>,
-    ) -> bool {
-        let legal = (3..=128).contains(&alias.len())
-            && alias
-                .chars()
-                .all(|c| c.is_ascii_alphanumeric() || "-_/.".contains(c));
-        let message = if !legal {
-            format!(
-                "\"{alias}\" is not a valid connector name: names may only contain alphanumeric characters, hyphens, slashes, periods, and underscores, and have 3 to 128 of them"
-            )
-        } else if TOP_LEVEL.contains(&alias) || RESERVED.contains(&alias) {
-            format!("Name \"{alias}\" is reserved")
-        } else if let Some(owner) = self.by_default_name(alias)
-            && owner.class_name() != target.class_name()
-        {
-            format!("Name \"{alias}\" is reserved by `{}`", owner.class_name())
-        } else {
-            return true;
-        };
-        problems.push(self.problem(&["connectors"], message));
-        false
-    }
-
-    fn connectors(
-        &self,
-        document: &Mapping,
-        routes: &[(String, ConnectorType)],
-        problems: &mut Vec<Problem>,
-        warnings: &mut Vec<Problem>,
-    ) -> Vec<(Arc<str>, Arc<dyn ConfiguredConnector>)> {
-        self.refuse_unknown_keys(document, routes, problems);
-        for key in ["settings", "checks"] {
-            if document.get(key).is_some_and(|value| !value.is_null()) {
-                warnings.push(self.problem(&[key], "has no effect in this build yet"));
-            }
-        }
-        let mut connectors = Vec::new();
-        for (name, kind) in routes {
-            let Some(stanza) = document.get(name).filter(|v| !v.is_null()) else {
-                problems.push(self.problem(
-                    &[name],
-                    format!(
-                        "field required: the connector {} is active but has no stanza",
-                        kind.metadata().default_name
-                    ),
-                ));
-                continue;
-            };
-            match kind.parse(stanza.clone()) {
-                Err(error) => problems.push(
-                    self.problem(&[name], error.message.clone())
-                        .below(error.path.trim_start_matches('.')),
-                ),
-                Ok(connector) => {
-                    for problem in connector.problems() {
-                        let list = if problem.warning {
-                            &mut *warnings
-                        } else {
-                            &mut *problems
-                        };
-                        list.push(self.problem(&[name], problem.message).below(&problem.path));
-                    }
-                    connectors.push((Arc::from(name.as_str()), connector));
-                }
-            }
-        }
-        connectors
-    }
-
-    /// Keys that are neither known, nor a connector's, nor holders of anchors (`x-...`).
-    fn refuse_unknown_keys(
-        &self,
-        document: &Mapping,
-        routes: &[(String, ConnectorType)],
-        problems: &mut Vec<Problem>,
-    ) {
-        for key in document.keys() {
-            let Some(key) = key.as_str() else {
-                problems.push(self.problem(&[], "keys must be text"));
-                continue;
-            };
-            let known = TOP_LEVEL.contains(&key)
-                || key.starts_with("x-")
-                || routes.iter().any(|(name, _)| name == key)
-                // The stanza of a connector that is not active may stay in the file.
-                || self.by_default_name(key).is_some();
-            if !known {
-                let candidates = TOP_LEVEL
-                    .into_iter()
-                    .chain(routes.iter().map(|(name, _)| name.as_str()))
-                    .chain(
-                        self.registry
-                            .types()
-                            .iter()
-                            .map(|t| t.metadata().default_name),
-                    );
-                problems.push(
-                    self.problem(&[key], "extra fields not permitted")
-                        .suggest(key, candidates),
-                );
-            }
-        }
     }
 }

@@ -1,18 +1,37 @@
 //! `servo.yaml` and `servo.toml`: read, checked, and turned into what a servo is made of.
+//!
+//! A document of `servo.yaml` is text, then a value with places ([`servo_yaml`]), then filled from
+//! the environment and checked as a whole against the schemas of its parts ([`servo_shape`]), and
+//! at last the types of the connectors. Nothing here touches the network.
 
+mod assembly;
 mod daemon;
+mod diff;
 mod document;
 mod dotenv;
-mod locate;
+mod environment;
+mod given;
 mod optimizer;
 mod problem;
+mod routes;
+mod source;
+mod stanza;
 
-pub use daemon::{DaemonConfig, DaemonConfigError, LogConfig, LogFormat};
-pub use document::{AssemblyConfig, LoadError, ServoConfig, load};
-pub use dotenv::{DotenvError, read as read_dotenv};
-pub use locate::Location;
-pub use optimizer::{OpsaniConfig, OptimizerConfig};
+pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load};
+pub use daemon::{
+    DaemonConfig, DaemonConfigError, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError,
+    LogFormat, LogRotation,
+};
+pub use diff::{Diff, diff};
+pub use document::ServoConfig;
+pub use dotenv::{Dotenv, DotenvError, DotenvWarning, read as read_dotenv};
+pub use environment::Environment;
+pub use given::{Given, Origin};
+pub use optimizer::{
+    Access, AppdynamicsConfig, OpsaniConfig, OptimizerConfig, OptimizerFlags, PLACEHOLDER_ID,
+    PLACEHOLDER_TOKEN, optimizer_schemas,
+};
 pub use problem::{InvalidConfig, Problem};
-
-/// Reads an environment variable, from the environment or `.env`.
-pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+pub use routes::{Descriptors, Route, TOP_LEVEL};
+pub use source::{Source, SourceError};
+pub use stanza::{Shapes, variable};

@@ -1,15 +1,27 @@
 //! The `optimizer` stanza: embedded, or reached over HTTP (`spec/config-and-cli.md` §2.3).
 
-use std::{fmt, path::PathBuf};
+mod appdynamics;
+mod opsani;
 
-use schemars::JsonSchema;
-use secrecy::SecretString;
-use serde::{Deserialize, Serialize};
+use std::{path::PathBuf, sync::LazyLock};
+
+use schemars::Schema;
 use serde_yaml::{Mapping, Value};
 use servo_embedded::EmbeddedConfig;
-use servo_protocol::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource};
+use servo_protocol::{OptimizerId, TokenSource};
+use servo_shape::Shape;
 
-use super::{Lookup, problem::Problem};
+pub use appdynamics::{Access, AppdynamicsConfig};
+pub use opsani::OpsaniConfig;
+
+use super::{Environment, given::Origin, problem::Problem};
+
+/// The optimizer that `servo generate` writes for want of a real one. It ranks below every other
+/// source, and no servo runs with it (`spec/config-and-cli.md` §3.1).
+pub const PLACEHOLDER_ID: &str = "generated-id.test/generated";
+
+/// The token beside [`PLACEHOLDER_ID`].
+pub const PLACEHOLDER_TOKEN: &str = "generated-token";
 
 /// Which optimizer a servo listens to.
 #[derive(Clone, Debug)]
@@ -18,139 +30,398 @@ pub enum OptimizerConfig {
     Embedded(Box<EmbeddedConfig>),
     /// One reached over HTTP, that speaks the Opsani API.
     Opsani(OpsaniConfig),
+    /// One reached over HTTP, that speaks the AppDynamics API.
+    Appdynamics(Box<AppdynamicsConfig>),
 }
 
-/// An optimizer that speaks the Opsani API.
-#[derive(Clone)]
-pub struct OpsaniConfig {
-    /// `organization/name`.
-    pub id: String,
-    /// The credential, or where to read it.
-    pub token: TokenSource,
-    /// Root of the API, when it is not the public one.
+/// What the command line says of the optimizer of the only servo.
+#[derive(Clone, Debug, Default)]
+pub struct OptimizerFlags {
+    /// `--optimizer`
+    pub optimizer: Option<String>,
+    /// `--token`
+    pub token: Option<secrecy::SecretString>,
+    /// `--token-file`
+    pub token_file: Option<PathBuf>,
+    /// `--base-url`
     pub base_url: Option<String>,
-    /// The whole URL, when it is not computed.
+    /// `--url`
     pub url: Option<String>,
 }
 
-/// The keys of the Opsani kind as the file may give them; hyphens as ServoX's readme writes them.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct OpsaniStanza {
-    id: Option<String>,
-    #[serde(default, deserialize_with = "text")]
-    #[serde(skip_serializing)]
-    token: Option<Secret>,
-    #[serde(alias = "token-file")]
-    token_file: Option<PathBuf>,
-    #[serde(alias = "base-url")]
-    base_url: Option<String>,
-    url: Option<String>,
+/// A key of a stanza, the variables that fill it, and whether it is a secret.
+pub(super) type Keys = [(&'static str, &'static [&'static str])];
+
+/// Where the parts of an optimizer come from.
+pub(super) struct Sources<'a> {
+    pub(super) environment: &'a Environment,
+    pub(super) flags: &'a OptimizerFlags,
+    /// Whether the servo is one of several: flags and variables that name one optimizer are not
+    /// for it.
+    pub(super) many: bool,
 }
 
-/// A token as the file gives it: never printed.
-struct Secret(SecretString);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(secret)")
-    }
+/// An optimizer as it was read: for the servo, and as it is shown.
+pub(super) struct ReadOptimizer {
+    pub(super) config: OptimizerConfig,
+    /// The stanza with everything that was filled in; computed addresses too.
+    pub(super) shown: Mapping,
+    pub(super) origins: Vec<(Vec<String>, Origin)>,
 }
 
-impl JsonSchema for Secret {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Token".into()
-    }
-
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "format": "password", "writeOnly": true})
-    }
+/// What is found while an optimizer is read.
+#[derive(Default)]
+pub(super) struct Findings {
+    pub(super) problems: Vec<Problem>,
+    pub(super) warnings: Vec<Problem>,
 }
 
-/// A token may be written as a number; an error must not quote it.
-fn text<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Secret>, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::Null => Ok(None),
-        Value::String(s) => Ok(Some(Secret(s.into()))),
-        Value::Number(n) => Ok(Some(Secret(n.to_string().into()))),
-        _ => Err(serde::de::Error::custom("expected a string")),
-    }
+pub(super) static OPSANI: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(opsani::Stanza)));
+pub(super) static APPDYNAMICS: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(appdynamics::Stanza)));
+pub(super) static EMBEDDED: LazyLock<Shape> =
+    LazyLock::new(|| Shape::of(&schemars::schema_for!(EmbeddedConfig)));
+
+/// The schemas of the kinds, by the names under which they are published (§7.8).
+pub fn optimizer_schemas() -> [(&'static str, Schema); 2] {
+    [
+        ("OpsaniOptimizer", schemars::schema_for!(opsani::Stanza)),
+        (
+            "AppdynamicsOptimizer",
+            schemars::schema_for!(appdynamics::Stanza),
+        ),
+    ]
 }
 
-const KEYS: [&str; 6] = ["embedded", "id", "token", "token_file", "base_url", "url"];
+/// The kinds of optimizers that are reached over HTTP, and the embedded one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Embedded,
+    Opsani,
+    Appdynamics,
+}
 
-impl OptimizerConfig {
-    /// Reads the stanza; without one, what the environment says. `None` when there is neither.
-    pub(super) fn read(
-        stanza: Option<&Value>,
-        document: usize,
-        environment: Lookup<'_>,
-        problems: &mut Vec<Problem>,
-    ) -> Option<Self> {
-        let stanza = match stanza {
-            None | Some(Value::Null) => {
-                let given = ["OPSANI_OPTIMIZER", "OPSANI_ID"]
-                    .iter()
-                    .any(|name| environment(name).is_some());
-                if !given {
-                    return None;
-                }
-                Mapping::new()
-            }
-            Some(Value::Mapping(mapping)) => mapping.clone(),
-            Some(_) => {
-                problems.push(Problem::new(
-                    document,
-                    &["optimizer"],
-                    "expected a mapping such as `embedded: {...}` or `id: ..., token: ...`",
-                ));
-                return None;
-            }
-        };
-        let before = problems.len();
-        for key in stanza.keys() {
-            let Some(key) = key.as_str() else {
-                problems.push(Problem::new(document, &["optimizer"], "keys must be text"));
-                continue;
-            };
-            if !KEYS.contains(&key.replace('-', "_").as_str()) {
-                problems.push(
-                    Problem::new(document, &["optimizer", key], "extra fields not permitted")
-                        .suggest(key, KEYS),
-                );
-            }
-        }
-        if problems.len() > before {
+/// Keys that only the AppDynamics kind has.
+const APPDYNAMICS_ONLY: [&str; 6] = [
+    "optimizer_id",
+    "tenant_id",
+    "client_id",
+    "client_secret",
+    "connection_file",
+    "token_url",
+];
+
+/// Reads the stanza over flags and environment. `None` with no findings: there is no optimizer.
+pub(super) fn read(
+    stanza: Option<&Value>,
+    sources: &Sources<'_>,
+    findings: &mut Findings,
+) -> Option<ReadOptimizer> {
+    let mut origins = Vec::new();
+    let mut keys = match stanza {
+        None | Some(Value::Null) => Mapping::new(),
+        Some(Value::Mapping(keys)) => proper(keys, findings)?,
+        Some(_) => {
+            findings.problems.push(Problem::new(
+                &["optimizer"],
+                "expected a mapping such as `embedded: {...}` or `id: ..., token_file: ...`",
+            ));
             return None;
         }
-        let read = match stanza.get("embedded") {
-            Some(_) if stanza.len() > 1 => Err(Problem::new(
-                document,
-                &["optimizer"],
-                "`embedded` cannot stand beside the keys of an optimizer that is reached over HTTP",
-            )),
-            Some(embedded) => serde_path_to_error::deserialize(embedded.clone())
-                .map(|config| Self::Embedded(Box::new(config)))
-                .map_err(|e| {
-                    let path = e.path().to_string();
-                    Problem::new(
-                        document,
-                        &["optimizer", "embedded"],
-                        e.into_inner().to_string(),
-                    )
-                    .below(path.trim_start_matches('.'))
-                }),
-            None => OpsaniConfig::read(stanza, document, environment).map(Self::Opsani),
+    };
+    merge_variable(&mut keys, sources, &mut origins, findings)?;
+    if keys.get("id").and_then(Value::as_str) == Some(PLACEHOLDER_ID)
+        && let Some(replaced) = replace_placeholder(&keys, sources)
+    {
+        keys = replaced;
+    }
+    let kind = kind(&keys, sources, findings)?;
+    match kind {
+        None => None,
+        Some(Kind::Embedded) => embedded(keys, sources, origins, findings),
+        Some(Kind::Opsani) => opsani::read(keys, sources, origins, findings),
+        Some(Kind::Appdynamics) => appdynamics::read(keys, sources, origins, findings),
+    }
+}
+
+/// The stanza with hyphens and old names made proper, and nulls left out.
+fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
+    let mut keys = Mapping::new();
+    for (key, value) in stanza {
+        if value.is_null() {
+            continue;
+        }
+        let Some(written) = key.as_str() else {
+            findings
+                .problems
+                .push(Problem::new(&["optimizer"], "keys must be text"));
+            return None;
         };
-        match read {
-            Ok(config) => Some(config),
-            Err(problem) => {
-                problems.push(problem);
-                None
-            }
+        let mut name = written.replace('-', "_");
+        if name == "workload_id" {
+            findings.warnings.push(Problem::new(
+                &["optimizer", written],
+                "is the old name of `optimizer_id`: rename it",
+            ));
+            "optimizer_id".clone_into(&mut name);
+        }
+        if keys.insert(name.clone().into(), value.clone()).is_some() {
+            findings.problems.push(Problem::new(
+                &["optimizer", written],
+                format!("`{name}` is given twice, in two spellings"),
+            ));
         }
     }
+    Some(keys)
+}
 
+/// `SERVO_OPTIMIZER` holds a whole stanza as JSON, which the file wins over key by key.
+fn merge_variable(
+    keys: &mut Mapping,
+    sources: &Sources<'_>,
+    origins: &mut Vec<(Vec<String>, Origin)>,
+    findings: &mut Findings,
+) -> Option<()> {
+    const VARIABLE: &str = "SERVO_OPTIMIZER";
+    if sources.many {
+        return Some(());
+    }
+    let Some(text) = sources.environment.get(VARIABLE) else {
+        return Some(());
+    };
+    match serde_json::from_str::<Mapping>(text) {
+        Ok(given) => {
+            for (key, value) in proper(&given, findings)? {
+                if let Some(name) = key.as_str()
+                    && !keys.contains_key(name)
+                {
+                    origins.push((path(name), Origin::Variable(VARIABLE.to_owned())));
+                    keys.insert(key, value);
+                }
+            }
+            Some(())
+        }
+        Err(error) => {
+            findings.problems.push(Problem::new(
+                &["optimizer"],
+                format!(
+                    "the variable {VARIABLE} must hold a JSON object, but is none at column {}",
+                    error.column()
+                ),
+            ));
+            None
+        }
+    }
+}
+
+/// Without the placeholder, where anything else names an optimizer.
+fn replace_placeholder(keys: &Mapping, sources: &Sources<'_>) -> Option<Mapping> {
+    let named = sources.flags.optimizer.is_some()
+        || ["OPSANI_OPTIMIZER", "OPSANI_ID", "APPD_OPTIMIZER_ID"]
+            .iter()
+            .any(|name| sources.environment.get(name).is_some());
+    if sources.many || !named {
+        return None;
+    }
+    let mut keys = keys.clone();
+    for key in ["id", "url"] {
+        keys.remove(key);
+    }
+    if keys.get("token").and_then(Value::as_str) == Some(PLACEHOLDER_TOKEN) {
+        keys.remove("token");
+    }
+    Some(keys)
+}
+
+/// Which kind is meant; the inner `None` is no optimizer at all.
+#[expect(
+    clippy::option_option,
+    reason = "a kind that cannot be told is a finding, none at all is not"
+)]
+fn kind(keys: &Mapping, sources: &Sources<'_>, findings: &mut Findings) -> Option<Option<Kind>> {
+    let appdynamics = APPDYNAMICS_ONLY
+        .iter()
+        .copied()
+        .find(|key| keys.contains_key(key));
+    if keys.contains_key("embedded") {
+        if keys.len() > 1 {
+            findings.problems.push(Problem::new(
+                &["optimizer"],
+                "`embedded` cannot stand beside the keys of an optimizer that is reached over HTTP",
+            ));
+            return None;
+        }
+        return Some(Some(Kind::Embedded));
+    }
+    if let Some(key) = appdynamics {
+        if keys.contains_key("id") {
+            findings.problems.push(Problem::new(
+                &["optimizer"],
+                format!("`id` is for an Opsani optimizer, `{key}` for one of AppDynamics: give the keys of one kind"),
+            ));
+            return None;
+        }
+        return Some(Some(Kind::Appdynamics));
+    }
+    if keys.contains_key("id") || sources.flags.optimizer.is_some() {
+        return Some(Some(Kind::Opsani));
+    }
+    let environment = |name: &str| sources.environment.get(name).is_some();
+    let opsani = !sources.many && (environment("OPSANI_OPTIMIZER") || environment("OPSANI_ID"));
+    let appdynamics =
+        !sources.many && (environment("APPD_OPTIMIZER_ID") || environment("APPD_WORKLOAD_ID"));
+    Some(match (opsani, appdynamics) {
+        (true, true) => {
+            // As ServoX decides it.
+            let complete = environment("APPD_CONNECTION_FILE")
+                || [
+                    "APPD_BASE_URL",
+                    "APPD_CLIENT_ID",
+                    "APPD_CLIENT_SECRET",
+                    "APPD_TENANT_ID",
+                ]
+                .iter()
+                .all(|name| environment(name));
+            if complete {
+                findings.warnings.push(Problem::new(
+                    &["optimizer"],
+                    "both OPSANI_* and APPD_* variables name an optimizer: that of AppDynamics is taken",
+                ));
+                Some(Kind::Appdynamics)
+            } else {
+                Some(Kind::Opsani)
+            }
+        }
+        (false, true) => Some(Kind::Appdynamics),
+        (true, false) => Some(Kind::Opsani),
+        (false, false) if keys.is_empty() => None,
+        (false, false) => Some(Kind::Opsani),
+    })
+}
+
+fn embedded(
+    keys: Mapping,
+    sources: &Sources<'_>,
+    mut origins: Vec<(Vec<String>, Origin)>,
+    findings: &mut Findings,
+) -> Option<ReadOptimizer> {
+    let mut value = match keys.get("embedded") {
+        Some(Value::Null) | None => Value::Mapping(Mapping::new()),
+        Some(value) => value.clone(),
+    };
+    let at = ["optimizer".to_owned(), "embedded".to_owned()];
+    if !sources.many {
+        let filled = EMBEDDED.fill(
+            &mut value,
+            "SERVO_OPTIMIZER_EMBEDDED",
+            sources.environment.variables(),
+        );
+        origins.extend(
+            filled
+                .origins
+                .into_iter()
+                .map(|(path, name)| ([&at[..], &path].concat(), Origin::Variable(name))),
+        );
+        findings.refuse(&at, filled.faults);
+    }
+    let faults = EMBEDDED.check(&mut value);
+    if !faults.is_empty() {
+        findings.refuse(&at, faults);
+        return None;
+    }
+    match serde_path_to_error::deserialize::<_, EmbeddedConfig>(value.clone()) {
+        Ok(config) => Some(ReadOptimizer {
+            config: OptimizerConfig::Embedded(Box::new(config)),
+            shown: [("embedded".into(), value)].into_iter().collect(),
+            origins,
+        }),
+        Err(error) => {
+            let path = error.path().to_string();
+            findings
+                .problems
+                .push(Problem::new(&at, error.into_inner().to_string()).below(&path));
+            None
+        }
+    }
+}
+
+/// Fills what is missing from flags and variables, and checks what is there.
+fn complete(
+    keys: &mut Mapping,
+    shape: &Shape,
+    variables: &Keys,
+    flags: &[(&'static str, &'static str, Option<String>)],
+    sources: &Sources<'_>,
+    origins: &mut Vec<(Vec<String>, Origin)>,
+    findings: &mut Findings,
+) -> bool {
+    for (key, flag, value) in flags {
+        if let Some(value) = value {
+            if keys.insert((*key).into(), value.clone().into()).is_some() {
+                tracing::info!("{flag} overrides optimizer -> {key} of the file");
+            }
+            origins.push((path(key), Origin::Flag(flag)));
+        }
+    }
+    for (key, names) in variables {
+        if keys.contains_key(key) {
+            continue;
+        }
+        if let Some((name, value)) = names
+            .iter()
+            .find_map(|name| Some((name, sources.environment.get(name)?)))
+        {
+            keys.insert((*key).into(), value.into());
+            origins.push((path(key), Origin::Variable((*name).to_owned())));
+        }
+    }
+    // What the id's own type says of a bad one is of more help than its pattern.
+    let refused = match text(keys, "id").map(str::parse::<OptimizerId>) {
+        Some(Err(error)) => {
+            findings.problem("id", error.to_string());
+            keys.remove("id").is_some()
+        }
+        _ => false,
+    };
+    let mut value = Value::Mapping(std::mem::take(keys));
+    let faults = shape.check(&mut value);
+    let fine = faults.is_empty() && !refused;
+    findings.refuse(&["optimizer".to_owned()], faults);
+    if let Value::Mapping(checked) = value {
+        *keys = checked;
+    }
+    fine
+}
+
+fn path(key: &str) -> Vec<String> {
+    vec!["optimizer".to_owned(), key.to_owned()]
+}
+
+fn text<'a>(keys: &'a Mapping, key: &str) -> Option<&'a str> {
+    keys.get(key).and_then(Value::as_str)
+}
+
+impl Findings {
+    /// Adds faults that were found below `at`.
+    pub(super) fn refuse(&mut self, at: &[String], faults: Vec<servo_shape::Fault>) {
+        self.problems
+            .extend(faults.into_iter().map(|fault| Problem {
+                document: None,
+                path: [at, &fault.path].concat(),
+                message: fault.message,
+                nearest: fault.nearest,
+                place: None,
+            }));
+    }
+
+    pub(super) fn problem(&mut self, key: &str, message: impl Into<String>) {
+        self.problems
+            .push(Problem::new(&["optimizer", key], message));
+    }
+}
+
+impl OptimizerConfig {
     /// What no two servos may share: the optimizer id, and the file of its trials.
     pub(super) fn identity(&self, servo: &str) -> String {
         match self {
@@ -162,84 +433,35 @@ impl OptimizerConfig {
                 )
             }
             Self::Opsani(config) => config.id.clone(),
+            Self::Appdynamics(config) => config.id(),
         }
     }
 
-    /// What names the servo when the document does not.
-    pub(super) fn id(&self) -> Option<&str> {
+    /// What names the optimizer, and the servo when the document does not.
+    pub fn id(&self) -> Option<String> {
         match self {
-            Self::Embedded(config) => config.id.as_deref(),
-            Self::Opsani(config) => Some(&config.id),
-        }
-    }
-}
-
-impl OpsaniConfig {
-    fn read(stanza: Mapping, document: usize, environment: Lookup<'_>) -> Result<Self, Problem> {
-        let stanza: OpsaniStanza = serde_path_to_error::deserialize(Value::Mapping(stanza))
-            .map_err(|e| {
-                let path = e.path().to_string();
-                Problem::new(document, &["optimizer"], e.into_inner().to_string())
-                    .below(path.trim_start_matches('.'))
-            })?;
-        let missing = |key: &str, how: &str| {
-            Problem::new(
-                document,
-                &["optimizer", key],
-                format!("field required: {how}"),
-            )
-        };
-        let id = stanza
-            .id
-            .or_else(|| environment("OPSANI_OPTIMIZER"))
-            .or_else(|| environment("OPSANI_ID"))
-            .ok_or_else(|| {
-                missing("id", "set it to organization/name, or set OPSANI_OPTIMIZER, or use `embedded: {...}`")
-            })?;
-        let token = stanza
-            .token
-            .map(|Secret(token)| TokenSource::Inline(token))
-            .or_else(|| stanza.token_file.map(TokenSource::File))
-            .or_else(|| environment("OPSANI_TOKEN").map(|t| TokenSource::Inline(t.into())))
-            .or_else(|| {
-                environment("OPSANI_TOKEN_FILE").map(|f| TokenSource::File(PathBuf::from(f)))
-            })
-            .ok_or_else(|| {
-                missing(
-                    "token",
-                    "set `token_file`, OPSANI_TOKEN or OPSANI_TOKEN_FILE",
-                )
-            })?;
-        let config = Self {
-            id,
-            token,
-            base_url: stanza.base_url.or_else(|| environment("OPSANI_BASE_URL")),
-            url: stanza.url.or_else(|| environment("OPSANI_URL")),
-        };
-        match config.endpoint() {
-            Ok(_) => Ok(config),
-            Err(error) => Err(Problem::new(document, &["optimizer"], error.to_string())),
+            Self::Embedded(config) => config.id.clone(),
+            Self::Opsani(config) => Some(config.id.clone()),
+            Self::Appdynamics(config) => Some(config.id()),
         }
     }
 
-    /// The optimizer's address and credential; reads the token file.
-    ///
-    /// # Errors
-    /// When a part of it cannot be used.
-    pub fn endpoint(&self) -> Result<OpsaniEndpoint, EndpointError> {
-        OpsaniEndpoint::new(
-            self.id.parse::<OptimizerId>()?,
-            self.token.clone(),
-            self.base_url.as_deref(),
-            self.url.as_deref(),
-        )
+    /// Whether it is the one that `servo generate` writes for want of a real one.
+    pub fn is_placeholder(&self) -> bool {
+        matches!(self, Self::Opsani(config) if config.id == PLACEHOLDER_ID)
     }
 }
 
-impl fmt::Debug for OpsaniConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpsaniConfig")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
-    }
+/// Where the token comes from, once an empty file counts as none (§2.3, §9).
+fn token_file(file: &str) -> std::io::Result<Option<TokenSource>> {
+    let path = PathBuf::from(file);
+    // Larger files are no tokens; the endpoint refuses them when it reads the whole of it.
+    let mut start = String::new();
+    std::io::Read::read_to_string(
+        &mut std::io::Read::take(std::fs::File::open(&path)?, 64 * 1024),
+        &mut start,
+    )?;
+    let empty = start.trim().is_empty();
+    drop(secrecy::SecretString::from(start));
+    Ok((!empty).then_some(TokenSource::File(path)))
 }

@@ -1,15 +1,15 @@
 //! What is wrong with a configuration, told so that it can be mended (`spec/config-and-cli.md` §2.10).
 
-use std::{fmt, path::PathBuf};
+use std::fmt;
 
+use servo_shape::nearest;
+use servo_yaml::Place;
 use thiserror::Error;
-
-use super::locate::{Location, locate};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Which document of the file, counted from 1; none for the file as a whole.
+    /// Which document of a file of several, counted from 1.
     pub document: Option<usize>,
     /// Keys from the document down.
     pub path: Vec<String>,
@@ -18,26 +18,26 @@ pub struct Problem {
     /// The nearest right name, when a name is wrong.
     pub nearest: Option<String>,
     /// Where in the file; none when it is nowhere in it.
-    pub location: Option<Location>,
+    pub place: Option<Place>,
 }
 
 /// A configuration that cannot be used: everything that is wrong with it, at once.
 #[derive(Clone, Debug, Error)]
 pub struct InvalidConfig {
-    /// The file.
-    pub file: PathBuf,
+    /// The file, as it was named.
+    pub file: String,
     /// What is wrong; never empty.
     pub problems: Vec<Problem>,
 }
 
 impl Problem {
-    pub(crate) fn new(document: usize, path: &[&str], message: impl Into<String>) -> Self {
+    pub(super) fn new<S: AsRef<str>>(path: &[S], message: impl Into<String>) -> Self {
         Self {
-            document: Some(document),
-            path: path.iter().map(ToString::to_string).collect(),
+            document: None,
+            path: path.iter().map(|key| key.as_ref().to_owned()).collect(),
             message: message.into(),
             nearest: None,
-            location: None,
+            place: None,
         }
         .suggest_quoted()
     }
@@ -53,16 +53,8 @@ impl Problem {
         }
     }
 
-    /// Points at the place in `text`, the file's.
-    pub(crate) fn located(mut self, text: &str) -> Self {
-        if let Some(document) = self.document {
-            self.location = locate(text, document, &self.path);
-        }
-        self
-    }
-
     /// Adds the one of `known` that `name` was probably meant to be.
-    pub(crate) fn suggest<'a>(
+    pub(super) fn suggest<'a>(
         mut self,
         name: &str,
         known: impl IntoIterator<Item = &'a str>,
@@ -71,38 +63,40 @@ impl Problem {
         self
     }
 
-    /// Splits a path such as `components[0].settings` into its keys.
-    pub(crate) fn below(mut self, path: &str) -> Self {
-        let keys = path
-            .split(['.', '[', ']'])
-            .filter(|key| !key.is_empty())
-            .map(str::to_owned);
-        self.path.extend(keys);
+    /// Extends the path by the keys of one such as `components[0].settings`.
+    pub(super) fn below(mut self, path: &str) -> Self {
+        self.path.extend(keys(path));
         self
     }
 }
 
-/// The name among `known` that is closest to `name`, if any is close.
-pub(crate) fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    known
-        .into_iter()
-        .map(|k| (strsim::damerau_levenshtein(name, k), k))
-        .filter(|(distance, k)| *distance <= 2.max(k.len().max(name.len()) / 3))
-        .min_by_key(|(distance, _)| *distance)
-        .map(|(_, k)| k)
+/// The keys of a path such as `components[0].settings`.
+pub(super) fn keys(path: &str) -> impl Iterator<Item = String> + '_ {
+    path.split(['.', '[', ']'])
+        .filter(|key| !key.is_empty())
+        .map(str::to_owned)
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut head = Vec::new();
         if let Some(document) = self.document {
-            write!(f, "document {document}")?;
-            if !self.path.is_empty() {
-                write!(f, ": {}", self.path.join(" -> "))?;
-            }
-            if let Some(location) = self.location {
-                write!(f, " ({location})")?;
-            }
-            write!(f, "\n  ")?;
+            head.push(format!("document {document}"));
+        }
+        if !self.path.is_empty() {
+            head.push(self.path.join(" -> "));
+        }
+        let mut head = head.join(": ");
+        if let Some(place) = self.place {
+            let place = if head.is_empty() {
+                place.to_string()
+            } else {
+                format!(" ({place})")
+            };
+            head.push_str(&place);
+        }
+        if !head.is_empty() {
+            write!(f, "{head}\n  ")?;
         }
         f.write_str(&self.message)?;
         if let Some(nearest) = &self.nearest {
@@ -114,7 +108,7 @@ impl fmt::Display for Problem {
 
 impl fmt::Display for InvalidConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "X Invalid configuration in {}", self.file.display())?;
+        writeln!(f, "X Invalid configuration in {}", self.file)?;
         let n = self.problems.len();
         write!(f, "{n} problem{}", if n == 1 { "" } else { "s" })?;
         for problem in &self.problems {

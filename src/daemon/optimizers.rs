@@ -40,6 +40,16 @@ pub enum OptimizerError {
     /// Its address or credential cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// It is one that this build knows the configuration of only.
+    #[error(
+        "servo \"{0}\" has an optimizer of the AppDynamics kind: this build reads its configuration, but cannot speak to it yet"
+    )]
+    Appdynamics(Arc<str>),
+    /// It is the one of a generated file.
+    #[error(
+        "servo \"{0}\" has the placeholder optimizer of a generated file: set optimizer -> id and token, or the variables OPSANI_OPTIMIZER and OPSANI_TOKEN, or use `optimizer: {{embedded: {{...}}}}`"
+    )]
+    Placeholder(Arc<str>),
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -90,6 +100,12 @@ impl Optimizers {
                     optimizer.clone(),
                     config.optimizer_id(&servo.name),
                 )))
+            }
+            Some(OptimizerConfig::Appdynamics(_)) => {
+                Err(OptimizerError::Appdynamics(servo.name.clone()))
+            }
+            Some(optimizer) if optimizer.is_placeholder() => {
+                Err(OptimizerError::Placeholder(servo.name.clone()))
             }
             Some(OptimizerConfig::Opsani(config)) => {
                 let http = match &self.http {

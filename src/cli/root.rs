@@ -1,0 +1,377 @@
+//! The options of the root, and what all commands share because of them
+//! (`spec/config-and-cli.md` §3.3, §7.1).
+
+use std::{
+    num::NonZeroUsize,
+    path::{Path, PathBuf},
+};
+
+use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use secrecy::SecretString;
+use servo_dispatch::Registry;
+
+use super::Failure;
+use crate::{
+    config::{
+        self, AssemblyConfig, DaemonConfig, Descriptors, Environment, LoadError, LoadOptions,
+        LogFormat, Need, OptimizerFlags, ServoConfig, Source, SourceError,
+    },
+    daemon::logging,
+};
+
+/// The options of the root.
+#[derive(Debug, Args)]
+pub(super) struct RootOptions {
+    /// The servos: one YAML document for each [env var: SERVO_CONFIG_FILE; default: servo.yaml]
+    #[arg(short = 'c', long, value_name = "FILE")]
+    config_file: Option<PathBuf>,
+
+    /// The servo to act on, of several [env var: SERVO_NAME]
+    #[arg(short = 'n', long, value_name = "NAME")]
+    name: Option<String>,
+
+    /// Run no more than this many servos, the first ones
+    #[arg(long, value_name = "N")]
+    limit: Option<NonZeroUsize>,
+
+    /// TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR, CRITICAL, or directives such as info,servo_protocol=debug [env var: SERVO_LOG_LEVEL; default: INFO for run, else WARNING]
+    #[arg(short = 'l', long, value_name = "LEVEL")]
+    log_level: Option<String>,
+
+    /// Log lines for people or for programs [env var: SERVO_LOG_FORMAT; default: text]
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+
+    /// No colours [env vars: SERVO_NO_COLOR, NO_COLOR]
+    #[arg(long)]
+    no_color: bool,
+
+    /// How the daemon runs [env var: SERVO_DAEMON_FILE; default: servo.toml]
+    #[arg(long, value_name = "FILE")]
+    daemon_file: Option<PathBuf>,
+
+    /// Variables that the environment lacks, in place of those of the nearest .env; the first file that sets one wins
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+
+    /// Look for no .env
+    #[arg(long, conflicts_with = "env_file")]
+    no_env_file: bool,
+
+    /// The optimizer of the only servo, as organization/name [env var: OPSANI_OPTIMIZER]
+    #[arg(long, value_name = "OPTIMIZER")]
+    optimizer: Option<String>,
+
+    /// Its token; others on this machine can see it: better use --token-file [env var: OPSANI_TOKEN]
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+
+    /// A file with its token [env var: OPSANI_TOKEN_FILE]
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+
+    /// Root of its API [env var: OPSANI_BASE_URL; default: https://api.opsani.com]
+    #[arg(long, value_name = "URL")]
+    base_url: Option<String>,
+
+    /// Its whole URL, used as it is [env var: OPSANI_URL]
+    #[arg(long, value_name = "URL")]
+    url: Option<String>,
+}
+
+/// What all commands share.
+pub(crate) struct Context {
+    pub(super) registry: Registry,
+    /// The working directory.
+    pub(super) directory: PathBuf,
+    /// The assembly file as it was named, if it was.
+    pub(super) config_file: Option<PathBuf>,
+    pub(super) name: Option<String>,
+    pub(super) limit: Option<NonZeroUsize>,
+    pub(super) flags: OptimizerFlags,
+    pub(super) environment: Environment,
+    pub(super) daemon: DaemonConfig,
+    /// Whether colours are wanted where there is a terminal.
+    pub(super) colour: bool,
+}
+
+/// The servos that a command is for.
+pub(crate) struct Selection {
+    pub(super) servos: Vec<ServoConfig>,
+    /// Whether the file has several, so that results say whose they are.
+    pub(super) several: bool,
+}
+
+impl Context {
+    /// Reads options, `.env` and `servo.toml`, and starts the log. `lasting` commands log more.
+    pub(super) fn new(
+        matches: &ArgMatches,
+        registry: Registry,
+        lasting: bool,
+    ) -> Result<(Self, logging::Log), Failure> {
+        let options = RootOptions::of(matches)?;
+        let directory = std::env::current_dir()
+            .map_err(|e| Failure::Failed(format!("cannot tell the working directory: {e}")))?;
+        let (dotenv, warnings) = config::read_dotenv(&directory, &options.dotenv())
+            .map_err(|e| Failure::Usage(e.to_string()))?;
+        let environment = Environment::of_process(dotenv);
+        let variable = |name: &str| environment.get(name);
+        let path = |name: &str| variable(name).map(PathBuf::from);
+        let daemon_file = options
+            .daemon_file
+            .or_else(|| path("SERVO_DAEMON_FILE"))
+            .unwrap_or_else(|| PathBuf::from("servo.toml"));
+        let daemon = DaemonConfig::load(&daemon_file)
+            .map_err(|e| Failure::Failed(format!("invalid daemon configuration: {e}")))?;
+        let level = options
+            .log_level
+            .or_else(|| variable("SERVO_LOG_LEVEL").map(str::to_owned))
+            .or_else(|| daemon.log.level.clone());
+        let level = level
+            .as_deref()
+            .unwrap_or(if lasting { "info" } else { "warning" });
+        let format = match (options.log_format, variable("SERVO_LOG_FORMAT")) {
+            (None, Some(text)) => Some(LogFormat::from_str(text, true).map_err(|_| {
+                Failure::Usage(format!(
+                    "Invalid value for the variable SERVO_LOG_FORMAT: '{text}' is neither text nor json"
+                ))
+            })?),
+            (given, _) => given.or(daemon.log.format),
+        };
+        // `NO_COLOR` by its own rule, https://no-color.org: any text but the empty one.
+        let colour = !options.no_color
+            && !truth(&environment, "SERVO_NO_COLOR")?
+            && variable("NO_COLOR").is_none();
+        let log = logging::init(level, format, colour, daemon.log.file.as_ref())?;
+        for warning in warnings {
+            tracing::warn!("{warning}");
+        }
+        if options.token.is_some() {
+            tracing::warn!(
+                "--token shows in the list of processes, for everybody on this machine: use --token-file"
+            );
+        }
+        let context = Self {
+            registry,
+            config_file: options
+                .config_file
+                .or_else(|| path("SERVO_CONFIG_FILE"))
+                .or_else(|| daemon.assembly_file.clone()),
+            name: options
+                .name
+                .or_else(|| variable("SERVO_NAME").map(str::to_owned)),
+            limit: options.limit,
+            flags: OptimizerFlags {
+                optimizer: options.optimizer,
+                token: options.token.map(SecretString::from),
+                token_file: options.token_file,
+                base_url: options.base_url,
+                url: options.url,
+            },
+            environment,
+            daemon,
+            colour,
+            directory,
+        };
+        Ok((context, log))
+    }
+
+    /// The assembly file.
+    pub(super) fn source(&self) -> Source {
+        let file = self.config_file.as_deref();
+        Source::new(file.unwrap_or(Path::new("servo.yaml")), &self.directory)
+    }
+
+    /// How documents are read, without anything special.
+    pub(super) fn load_options(&self, optimizer: Need) -> LoadOptions<'_> {
+        LoadOptions {
+            registry: &self.registry,
+            environment: &self.environment,
+            flags: &self.flags,
+            optimizer,
+            words: None,
+            keep_given: false,
+        }
+    }
+
+    /// All servos of the assembly file; tells of what is odd about it.
+    pub(super) fn load(&self, options: &LoadOptions<'_>) -> Result<AssemblyConfig, Failure> {
+        let source = self.source();
+        let assembly =
+            config::load(&source, options).map_err(|error| self.load_failure(&source, error))?;
+        for warning in &assembly.warnings {
+            tracing::warn!("{}: {warning}", source.name);
+        }
+        for note in &assembly.notes {
+            tracing::info!("{}: {note}", source.name);
+        }
+        logging::name_servos(assembly.servos.len() > 1);
+        Ok(assembly)
+    }
+
+    fn load_failure(&self, source: &Source, error: LoadError) -> Failure {
+        match error {
+            LoadError::Source(SourceError::Missing(name)) => {
+                let file = source.path.as_deref().unwrap_or(Path::new(&name));
+                let hint = if self.config_file.is_some() {
+                    ""
+                } else {
+                    "; make one with `servo init`, or name one with --config-file"
+                };
+                Failure::Usage(format!(
+                    "Invalid value: Config file '{}' does not exist{hint}",
+                    file.display()
+                ))
+            }
+            LoadError::Source(SourceError::Directory(_)) | LoadError::Flags(_) => {
+                Failure::Usage(error.to_string())
+            }
+            other => Failure::Failed(other.to_string()),
+        }
+    }
+
+    /// The servos that the command is for: all, or the one that was named.
+    pub(super) fn servos(&self, options: &LoadOptions<'_>) -> Result<Selection, Failure> {
+        let assembly = self.load(options)?;
+        let mut servos = assembly.servos;
+        let several = servos.len() > 1;
+        if let Some(name) = &self.name {
+            servos.retain(|servo| *servo.name == **name);
+            if servos.is_empty() {
+                return Err(Failure::Usage(format!(
+                    "No servo was found named \"{name}\""
+                )));
+            }
+        }
+        Ok(Selection { servos, several })
+    }
+
+    /// As [`Context::servos`], and no more of them than `--limit` lets run.
+    pub(super) fn running_servos(&self, options: &LoadOptions<'_>) -> Result<Selection, Failure> {
+        let mut selection = self.servos(options)?;
+        if let Some(limit) = self.limit
+            && selection.servos.len() > limit.get()
+        {
+            tracing::warn!(
+                "concurrent servo execution limited to {limit}: declining to run {} configured servos",
+                selection.servos.len() - limit.get()
+            );
+            selection.servos.truncate(limit.get());
+        }
+        Ok(selection)
+    }
+
+    /// The connectors that words of a command name.
+    pub(super) fn descriptors(words: &[String]) -> Result<Option<Descriptors>, Failure> {
+        if words.is_empty() {
+            return Ok(None);
+        }
+        Descriptors::of_words(words)
+            .map(Some)
+            .map_err(Failure::Usage)
+    }
+
+    /// Whether a variable is set to a word that means yes.
+    pub(super) fn is_set(&self, variable: &str) -> Result<bool, Failure> {
+        truth(&self.environment, variable)
+    }
+}
+
+fn truth(environment: &Environment, variable: &str) -> Result<bool, Failure> {
+    let Some(text) = environment.get(variable) else {
+        return Ok(false);
+    };
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Ok(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Ok(false),
+        _ => Err(Failure::Usage(format!(
+            "Invalid value for the variable {variable}: '{text}' is neither true nor false"
+        ))),
+    }
+}
+
+impl RootOptions {
+    /// Those that stand before the command, and of some also those that stand after it.
+    fn of(matches: &ArgMatches) -> Result<Self, Failure> {
+        let mut options =
+            Self::from_arg_matches(matches).map_err(|e| Failure::Usage(e.to_string()))?;
+        let mut inside = matches;
+        while let Some((_, deeper)) = inside.subcommand() {
+            let late = |id: &str| deeper.try_get_one::<String>(id).ok().flatten().cloned();
+            if let Some(file) = late(LATE_CONFIG_FILE) {
+                options.config_file = Some(PathBuf::from(file));
+            }
+            options.log_level = late(LATE_LOG_LEVEL).or(options.log_level);
+            options.name = late(LATE_NAME).or(options.name);
+            if let Some(limit) = late(LATE_LIMIT) {
+                options.limit = Some(limit.parse().map_err(|_| {
+                    Failure::Usage(format!(
+                        "Invalid value for '--limit': '{limit}' is not a number of at least 1"
+                    ))
+                })?);
+            }
+            options.no_color |= deeper
+                .try_get_one::<bool>(LATE_NO_COLOR)
+                .ok()
+                .flatten()
+                .is_some_and(|set| *set);
+            inside = deeper;
+        }
+        if options.token.is_some() && options.token_file.is_some() {
+            return Err(Failure::Usage(
+                "--token and --token-file cannot both be given".to_owned(),
+            ));
+        }
+        Ok(options)
+    }
+
+    fn dotenv(&self) -> config::Dotenv {
+        if self.no_env_file {
+            config::Dotenv::None
+        } else if self.env_file.is_empty() {
+            config::Dotenv::Nearest
+        } else {
+            config::Dotenv::Files(self.env_file.clone())
+        }
+    }
+}
+
+const LATE_CONFIG_FILE: &str = "late-config-file";
+const LATE_NAME: &str = "late-name";
+const LATE_LOG_LEVEL: &str = "late-log-level";
+const LATE_LIMIT: &str = "late-limit";
+const LATE_NO_COLOR: &str = "late-no-color";
+
+/// Lets `command` and those below it take the options of the root that may also stand after a
+/// command. They are hidden: the root's help tells of them.
+pub(super) fn with_late_options(command: clap::Command, short: bool) -> clap::Command {
+    let options = [
+        (LATE_CONFIG_FILE, "config-file", 'c'),
+        (LATE_NAME, "name", 'n'),
+        (LATE_LOG_LEVEL, "log-level", 'l'),
+        (LATE_LIMIT, "limit", ' '),
+    ];
+    let taken: Vec<String> = command
+        .get_arguments()
+        .filter_map(|a| a.get_long().map(str::to_owned))
+        .collect();
+    let is_free = |long: &str| taken.iter().all(|l| l != long);
+    let mut command = command;
+    for (id, long, letter) in options {
+        if is_free(long) {
+            let mut option = clap::Arg::new(id).long(long).hide(true).value_name("VALUE");
+            if short && letter != ' ' {
+                option = option.short(letter);
+            }
+            command = command.arg(option);
+        }
+    }
+    if is_free("no-color") {
+        let option = clap::Arg::new(LATE_NO_COLOR)
+            .long("no-color")
+            .hide(true)
+            .action(clap::ArgAction::SetTrue);
+        command = command.arg(option);
+    }
+    command.mut_subcommands(|inner| with_late_options(inner, false))
+}
