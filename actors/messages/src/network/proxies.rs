@@ -252,9 +252,11 @@ impl JsonSchema for ProxyUrl {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        // It may hold a password, so nothing that shows configuration may show it as it was written.
         json_schema!({
             "type": "string",
             "format": "uri",
+            "writeOnly": true,
             "pattern": "^[hH][tT][tT][pP][sS]?://.",
             "examples": ["http://proxy.internal:3128"],
         })

@@ -187,12 +187,8 @@ fn schema() {
         schema["examples"],
         serde_json::json!(["300ms", "5m", "2h45m", "72h3m0.5s"])
     );
-    assert!(
-        schema["pattern"]
-            .as_str()
-            .unwrap()
-            .starts_with(r"([\d\.]+y)?([\d\.]+mm)?")
-    );
+    // That it refuses what the type refuses is told where all schemas are compared with their types.
+    assert!(schema["pattern"].is_string());
 }
 
 proptest! {
