@@ -144,7 +144,7 @@ impl JsonSchema for Proxies {
                 url,
                 {
                     "type": "object",
-                    "propertyNames": {"pattern": PATTERN},
+                    "propertyNames": {"pattern": PATTERN, "examples": ["all://", "https://*.example.com"]},
                     "additionalProperties": perhaps_url,
                 },
             ],
