@@ -128,6 +128,7 @@ fn servo(connectors: usize) -> (Root, DispatcherRef) {
             worker.mount(Mount {
                 servo: "bench".into(),
                 name: format!("worker{i}").into(),
+                settings: std::sync::Arc::default(),
                 dispatcher: dispatcher.clone(),
                 policy: policy.clone(),
                 children,

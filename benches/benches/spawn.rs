@@ -94,6 +94,7 @@ fn spec(
         connectors: (0..connectors)
             .map(|i| (Arc::from(format!("wait{i}")), wait.clone()))
             .collect(),
+        settings: std::sync::Arc::default(),
         policy: ServoPolicy::default(),
         agent: "bench v0.0.0".to_owned(),
         telemetry: BTreeMap::new(),

@@ -9,7 +9,7 @@ use std::{
 use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde_yaml::{Mapping, Value};
-use servo_dispatch::ConfiguredConnector;
+use servo_dispatch::{CheckPolicy, ConfiguredConnector};
 use servo_messages::{ChecksConfig, CommonConfig};
 use servo_shape::{Shape, variable_segment};
 
@@ -71,6 +71,10 @@ pub(super) static SETTINGS: LazyLock<Shape> =
 pub(super) static CHECKS: LazyLock<Shape> =
     LazyLock::new(|| Shape::of(&schemars::schema_for!(ChecksConfig)));
 
+/// What servos that say nothing of it share.
+static DEFAULT_SETTINGS: LazyLock<Arc<CommonConfig>> = LazyLock::new(Arc::default);
+static DEFAULT_CHECKS: LazyLock<Arc<ChecksConfig>> = LazyLock::new(Arc::default);
+
 /// The variables of the plain keys.
 const VARIABLES: [(&str, &str); 4] = [
     ("name", "SERVO_NAME"),
@@ -104,13 +108,23 @@ impl DocumentReader<'_> {
             given.insert("connectors".into(), connectors.clone());
         }
         self.routes = self.routes(document, &mut given);
-        let settings: Option<CommonConfig> =
-            self.section(document, "settings", &SETTINGS, "COMMON", &mut given);
-        let checks: Option<ChecksConfig> =
-            self.section(document, "checks", &CHECKS, "CHECKS", &mut given);
+        let settings = self.section(
+            document,
+            ("settings", "COMMON"),
+            &SETTINGS,
+            &DEFAULT_SETTINGS,
+            &mut given,
+        );
+        let checks = self.section(
+            document,
+            ("checks", "CHECKS"),
+            &CHECKS,
+            &DEFAULT_CHECKS,
+            &mut given,
+        );
         for (at, list) in [
-            ("settings", settings.as_ref().map(CommonConfig::problems)),
-            ("checks", checks.as_ref().map(ChecksConfig::problems)),
+            ("settings", settings.as_ref().map(|s| s.problems())),
+            ("checks", checks.as_ref().map(|c| problems_of_checks(c))),
         ] {
             for (path, message) in list.into_iter().flatten() {
                 let problem = Problem::new(&[at], message).below(&path);
@@ -139,8 +153,8 @@ impl DocumentReader<'_> {
                 .unwrap_or(true),
             optimizer,
             connectors,
-            settings: Arc::new(settings?),
-            checks: Arc::new(checks?),
+            settings: settings?,
+            checks: checks?,
             document: self.number,
             given: self.options.keep_given.then(|| {
                 Box::new(Given {
@@ -251,14 +265,14 @@ impl DocumentReader<'_> {
     }
 
     /// `settings` or `checks`, with what their variables add.
-    fn section<T: DeserializeOwned + Default>(
+    fn section<T: DeserializeOwned>(
         &mut self,
         document: &Mapping,
-        key: &str,
+        (key, legacy): (&str, &str),
         shape: &Shape,
-        legacy: &str,
+        default: &Arc<T>,
         given: &mut Mapping,
-    ) -> Option<T> {
+    ) -> Option<Arc<T>> {
         let mut value = match document.get(key) {
             None | Some(Value::Null) => Value::Mapping(Mapping::new()),
             Some(value) => value.clone(),
@@ -280,7 +294,7 @@ impl DocumentReader<'_> {
             );
         }
         if value.as_mapping().is_some_and(Mapping::is_empty) {
-            return Some(T::default());
+            return Some(default.clone());
         }
         let faults = shape.check(&mut value);
         let fine = faults.is_empty();
@@ -290,7 +304,7 @@ impl DocumentReader<'_> {
             return None;
         }
         match serde_path_to_error::deserialize(value) {
-            Ok(section) => Some(section),
+            Ok(section) => Some(Arc::new(section)),
             Err(error) => {
                 let path = error.path().to_string();
                 let problem = Problem::new(&at, error.into_inner().to_string()).below(&path);
@@ -410,6 +424,20 @@ impl DocumentReader<'_> {
             }
         }
     }
+}
+
+/// What is wrong with filters of checks, and with the rest of their stanza.
+fn problems_of_checks(checks: &ChecksConfig) -> Vec<(String, String)> {
+    let mut problems = checks.problems();
+    if problems.is_empty()
+        && let Err(error) = CheckPolicy::of(checks)
+    {
+        problems.push((
+            format!("{}[{}]", error.key, error.index),
+            error.problem.to_string(),
+        ));
+    }
+    problems
 }
 
 /// A number that differs where anything that was given differs.

@@ -1,7 +1,7 @@
 //! The optimizers that servos listen to: embedded ones by trial file, and clients over HTTP.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, hash_map::Entry},
     path::PathBuf,
     sync::Arc,
 };
@@ -16,11 +16,11 @@ use super::AGENT;
 use crate::config::{OptimizerConfig, ServoConfig};
 
 /// The optimizers of a run, shared by its servos: one embedded optimizer for each trial file, one
-/// HTTP client for all.
+/// HTTP client for each way of reaching others.
 #[derive(Debug, Default)]
 pub struct Optimizers {
     embedded: HashMap<PathBuf, EmbeddedOptimizer>,
-    http: Option<reqwest::Client>,
+    http: HashMap<Transport, reqwest::Client>,
 }
 
 /// Why an optimizer cannot be had.
@@ -77,7 +77,7 @@ impl Optimizers {
         }
         Ok(Self {
             embedded,
-            http: None,
+            http: HashMap::new(),
         })
     }
 
@@ -108,9 +108,12 @@ impl Optimizers {
                 Err(OptimizerError::Placeholder(servo.name.clone()))
             }
             Some(OptimizerConfig::Opsani(config)) => {
-                let http = match &self.http {
-                    Some(http) => http.clone(),
-                    None => self.http.insert(Transport::default().client()?).clone(),
+                let http = match self.http.entry(Transport::from(&*servo.settings)) {
+                    Entry::Occupied(http) => http.get().clone(),
+                    Entry::Vacant(place) => {
+                        let http = place.key().client()?;
+                        place.insert(http).clone()
+                    }
                 };
                 Ok(Arc::new(HttpOptimizer::new(
                     http,

@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 
 use servo_assembly::{Assembly, ServoPolicy, ServoSpec};
-use servo_protocol::OptimizerClient;
+use servo_messages::CommonConfig;
+use servo_protocol::{Budget, OptimizerClient};
 use servo_supervision::{Arbiters, Exit, Root, Snapshot, SuperviseError, install_panic_hook};
 use thiserror::Error;
 
@@ -116,8 +117,21 @@ pub fn servo_spec(config: ServoConfig, optimizer: Option<Arc<dyn OptimizerClient
         servo_uid: config.servo_uid,
         optimizer,
         connectors: config.connectors,
-        policy: ServoPolicy::default(),
+        policy: policy(&config.settings),
+        settings: config.settings,
         agent: AGENT.to_owned(),
         telemetry,
+    }
+}
+
+/// How requests to the optimizer are retried (`spec/config-and-cli.md` §2.4).
+fn policy(settings: &CommonConfig) -> ServoPolicy {
+    let policy = ServoPolicy::default();
+    ServoPolicy {
+        connect: Budget::connect_of(settings),
+        requests: Budget::standard_of(settings),
+        progress: policy.progress.within(settings),
+        goodbye: policy.goodbye.within(settings),
+        ..policy
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use schemars::JsonSchema;
 use serde::{Serialize, de::DeserializeOwned};
-use servo_messages::EventError;
+use servo_messages::{CommonConfig, EventError};
 use servo_supervision::ChildContext;
 
 use crate::{
@@ -191,6 +191,9 @@ pub struct ConnectorContext {
     pub servo: Arc<str>,
     /// Its own name: the key of its stanza.
     pub name: Arc<str>,
+    /// How the servo reaches others over the network: for connectors that do, unless their own
+    /// stanza says otherwise.
+    pub settings: Arc<CommonConfig>,
     /// Its place in the supervision tree.
     pub child: ChildContext,
     /// Dispatches events to the servo's connectors, outside of any handler.

@@ -3,6 +3,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use schemars::Schema;
+use servo_messages::CommonConfig;
 use servo_supervision::{Backoff, ChildSpec, Children, Exhausted, Intensity, Restart};
 
 use crate::{
@@ -42,8 +43,8 @@ pub struct ConnectorType {
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct StanzaError {
-    /// Path below the stanza.
-    pub path: String,
+    /// Keys and indexes from the stanza down.
+    pub path: Vec<String>,
     /// What is wrong.
     pub message: String,
 }
@@ -79,6 +80,8 @@ pub struct Mount<'a> {
     pub servo: Arc<str>,
     /// The connector's name.
     pub name: Arc<str>,
+    /// How the servo reaches others over the network.
+    pub settings: Arc<CommonConfig>,
     /// The servo's dispatcher, with its bus.
     pub dispatcher: DispatcherRef,
     /// How its failures are met.
@@ -126,7 +129,7 @@ impl ConnectorType {
             parse: |stanza| {
                 let config: C::Config =
                     serde_path_to_error::deserialize(stanza).map_err(|e| StanzaError {
-                        path: e.path().to_string(),
+                        path: e.path().iter().filter_map(key).collect(),
                         message: e.into_inner().to_string(),
                     })?;
                 Ok(Arc::new(Configured::<C>(Arc::new(config))))
@@ -181,6 +184,15 @@ impl ConnectorType {
     }
 }
 
+/// The key or index that a segment of a path stands for; variants of enums are no keys.
+fn key(segment: &serde_path_to_error::Segment) -> Option<String> {
+    match segment {
+        serde_path_to_error::Segment::Seq { index } => Some(index.to_string()),
+        serde_path_to_error::Segment::Map { key } => Some(key.clone()),
+        _ => None,
+    }
+}
+
 impl fmt::Debug for ConnectorType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("ConnectorType")
@@ -216,6 +228,7 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
         let Mount {
             servo,
             name,
+            settings,
             dispatcher,
             policy,
             children,
@@ -234,6 +247,7 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
                 ConnectorContext {
                     servo: seat.servo.clone(),
                     name: seat.name.clone(),
+                    settings: settings.clone(),
                     child: child.clone(),
                     dispatcher: seat.dispatcher.clone(),
                 },

@@ -9,6 +9,7 @@ use std::{
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use servo_dispatch::{Bus, ConfiguredConnector, Dispatcher, DispatcherRef, Mount};
+use servo_messages::CommonConfig;
 use servo_protocol::{Backoff, OptimizerClient, Outage};
 use servo_supervision::{
     BoxError, ChildContext, ChildSpec, Children, Exhausted, Restart, Supervised, Supervisor,
@@ -29,6 +30,8 @@ pub struct ServoSpec {
     pub optimizer: Option<Arc<dyn OptimizerClient>>,
     /// Its connectors in order, with their names.
     pub connectors: Vec<(Arc<str>, Arc<dyn ConfiguredConnector>)>,
+    /// How it reaches others over the network.
+    pub settings: Arc<CommonConfig>,
     /// The times and limits that it works by.
     pub policy: ServoPolicy,
     /// What it calls itself to the optimizer: product and version.
@@ -100,6 +103,7 @@ impl ServoSpec {
             connector.mount(Mount {
                 servo: self.name.clone(),
                 name: name.clone(),
+                settings: self.settings.clone(),
                 dispatcher: dispatcher.clone(),
                 policy: self.policy.connectors.clone(),
                 children,

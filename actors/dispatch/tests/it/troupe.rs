@@ -237,6 +237,7 @@ impl Troupe {
                     .mount(Mount {
                         servo: "theatre".into(),
                         name: (*name).into(),
+                        settings: std::sync::Arc::default(),
                         dispatcher: reference.clone(),
                         policy: policy.clone(),
                         children,

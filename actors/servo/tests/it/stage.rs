@@ -140,6 +140,7 @@ impl Setting {
             servo_uid: Some("deployment-1".to_owned()),
             optimizer: Some(Arc::new(client(&optimizer))),
             connectors: vec![("a".into(), probe.clone()), ("b".into(), probe)],
+            settings: std::sync::Arc::default(),
             policy: self.policy,
             agent: AGENT.to_owned(),
             telemetry: BTreeMap::from([("servo.version".to_owned(), "0.1.0".to_owned())]),

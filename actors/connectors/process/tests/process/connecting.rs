@@ -46,6 +46,7 @@ fn on_a_bus<F: Future<Output = ()>>(test: &str, yaml: &str, body: impl FnOnce(Di
             stanza.mount(Mount {
                 servo: "test".into(),
                 name: "process".into(),
+                settings: std::sync::Arc::default(),
                 dispatcher: seat.clone(),
                 policy: ConnectorPolicy::default(),
                 children,

@@ -31,6 +31,7 @@ fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef)
             stanza.mount(Mount {
                 servo: "test".into(),
                 name: "prometheus".into(),
+                settings: std::sync::Arc::default(),
                 dispatcher: seat.clone(),
                 policy: ConnectorPolicy::default(),
                 children,

@@ -29,6 +29,7 @@ fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef)
             stanza.mount(Mount {
                 servo: "test".into(),
                 name: "vegeta".into(),
+                settings: std::sync::Arc::default(),
                 dispatcher: seat.clone(),
                 policy: ConnectorPolicy::default(),
                 children,

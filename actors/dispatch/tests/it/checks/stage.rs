@@ -109,6 +109,7 @@ impl Stage {
                 connector.parse(config.clone())?.mount(Mount {
                     servo: "house".into(),
                     name: (*name).into(),
+                    settings: std::sync::Arc::default(),
                     dispatcher: reference.clone(),
                     policy: policy.clone(),
                     children,
