@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json};
 
-use crate::merge::{merge, only_notes};
+use crate::merge::{PATTERNS, merge, only_notes};
 use crate::node::{
     Body, Bound, Id, Kinds, List, Node, Nodes, Notes, Object, Others, Pattern, Plain, Property,
     Range, Text,
@@ -19,6 +19,7 @@ pub(crate) fn compile(schema: &Json) -> Nodes {
         document: schema,
         nodes: Nodes::default(),
         references: HashMap::new(),
+        patterns: HashMap::new(),
     };
     compiler.nodes.root = compiler.reference("#", 0);
     compiler.nodes.hush();
@@ -29,6 +30,8 @@ struct Compiler<'a> {
     document: &'a Json,
     nodes: Nodes,
     references: HashMap<String, Id>,
+    /// Compiled once: most types repeat a few, and compilation takes its time.
+    patterns: HashMap<String, Option<Pattern>>,
 }
 
 impl Compiler<'_> {
@@ -37,6 +40,7 @@ impl Compiler<'_> {
             notes: Notes::default(),
             body: Body::Any,
             name,
+            secret: false,
             hushed: false,
         });
         self.nodes.all.len() - 1
@@ -194,7 +198,7 @@ impl Compiler<'_> {
             strict: schema.get("x-strict") == Some(&Json::Bool(true)),
             values,
             text: Text {
-                pattern: text(schema, "pattern").and_then(|source| Pattern::new(&source)),
+                patterns: self.patterns(schema),
                 min: count(schema, "minLength"),
                 max: count(schema, "maxLength"),
             },
@@ -203,7 +207,7 @@ impl Compiler<'_> {
             list: List::default(),
             object: Object::default(),
         };
-        plain.limit_numbers(notes.format.as_deref());
+        self.limit_numbers(&mut plain, notes.format.as_deref());
         if kinds.any(Kinds::ARRAY) {
             plain.list = self.list(schema, depth);
         }
@@ -211,6 +215,46 @@ impl Compiler<'_> {
             plain.object = self.mapping(schema, depth);
         }
         plain
+    }
+
+    fn pattern(&mut self, source: &str) -> Option<Pattern> {
+        let known = self.patterns.get(source).cloned();
+        known.unwrap_or_else(|| {
+            let pattern = Pattern::new(source);
+            self.patterns.insert(source.to_owned(), pattern.clone());
+            pattern
+        })
+    }
+
+    /// All that a text must match.
+    fn patterns(&mut self, schema: &Map<String, Json>) -> Vec<Pattern> {
+        let further = schema.get(PATTERNS).and_then(Json::as_array);
+        schema
+            .get("pattern")
+            .into_iter()
+            .chain(further.into_iter().flatten())
+            .filter_map(Json::as_str)
+            .filter_map(|source| self.pattern(source))
+            .collect()
+    }
+
+    /// Makes all that limits numbers agree: limits, format, and the texts that stand for numbers.
+    fn limit_numbers(&mut self, plain: &mut Plain, format: Option<&str>) {
+        if !plain.kinds.numeric() {
+            return;
+        }
+        let texts = if plain.kinds.any(Kinds::NUMBER) {
+            number_text::decimal_texts(&plain.range)
+        } else {
+            let (low, high) = number_text::whole_limits(&plain.range, format);
+            plain.range.lower = whole_bound(low);
+            plain.range.upper = whole_bound(high);
+            number_text::whole_texts(low, high)
+        };
+        // Where text is wanted, none of it is a number.
+        if !plain.kinds.any(Kinds::STRING) {
+            plain.number_text = texts.iter().filter_map(|text| self.pattern(text)).collect();
+        }
     }
 
     fn list(&mut self, schema: &Map<String, Json>, depth: usize) -> List {
@@ -260,7 +304,7 @@ impl Compiler<'_> {
         if let Some(Json::Object(patterns)) = schema.get("patternProperties") {
             for (source, property) in patterns {
                 let node = self.compile(property, depth);
-                if let Some(pattern) = Pattern::new(source) {
+                if let Some(pattern) = self.pattern(source) {
                     object.patterns.push((pattern, node));
                 }
             }
@@ -272,9 +316,15 @@ impl Compiler<'_> {
             _ if closed => Others::Refused,
             _ => Others::Anything,
         };
-        object.names = schema
-            .get("propertyNames")
-            .map(|names| self.compile(names, depth));
+        object.names = schema.get("propertyNames").map(|names| {
+            let mut names = names.clone();
+            if let Json::Object(names) = &mut names
+                && !names.contains_key("$ref")
+            {
+                names.entry("type").or_insert("string".into());
+            }
+            self.compile(&names, depth)
+        });
         if let Some(Json::Object(aliases)) = schema.get("x-aliases") {
             for (alias, key) in aliases {
                 if let Some(key) = key.as_str()
@@ -288,30 +338,6 @@ impl Compiler<'_> {
         }
         object
     }
-}
-
-impl Plain {
-    /// Makes all that limits numbers agree: limits, format, and the texts that stand for numbers.
-    fn limit_numbers(&mut self, format: Option<&str>) {
-        if !self.kinds.numeric() {
-            return;
-        }
-        if self.kinds.any(Kinds::NUMBER) {
-            self.number_text = compiled(number_text::decimal_texts(&self.range));
-            return;
-        }
-        let (low, high) = number_text::whole_limits(&self.range, format);
-        self.number_text = compiled(number_text::whole_texts(low, high));
-        self.range.lower = whole_bound(low);
-        self.range.upper = whole_bound(high);
-    }
-}
-
-fn compiled(sources: Vec<String>) -> Vec<Pattern> {
-    sources
-        .iter()
-        .filter_map(|source| Pattern::new(source))
-        .collect()
 }
 
 fn whole_bound(number: i128) -> Option<Bound> {
@@ -451,47 +477,4 @@ fn collapsed(variants: &[Json]) -> Option<Plain> {
         list: List::default(),
         object: Object::default(),
     })
-}
-
-impl Nodes {
-    /// Marks what has a secret in it or below.
-    fn hush(&mut self) {
-        for node in &mut self.all {
-            node.hushed = node.notes.secret;
-        }
-        loop {
-            let found: Vec<Id> = (0..self.all.len())
-                .filter(|id| !self.node(*id).hushed)
-                .filter(|id| self.below(*id).into_iter().any(|id| self.node(id).hushed))
-                .collect();
-            if found.is_empty() {
-                break;
-            }
-            for id in found {
-                if let Some(node) = self.all.get_mut(id) {
-                    node.hushed = true;
-                }
-            }
-        }
-    }
-
-    /// All nodes directly below.
-    fn below(&self, id: Id) -> Vec<Id> {
-        match &self.node(id).body {
-            Body::Any | Body::Never => Vec::new(),
-            Body::Same(id) => vec![*id],
-            Body::Union(variants) => variants.clone(),
-            Body::Plain(plain) => {
-                let object = &plain.object;
-                let mut all = plain.list.first.clone();
-                all.extend(plain.list.rest);
-                all.extend(object.properties.iter().map(|property| property.node));
-                all.extend(object.patterns.iter().map(|(_, node)| *node));
-                if let Others::Each(node) = object.others {
-                    all.push(node);
-                }
-                all
-            }
-        }
-    }
 }

@@ -7,9 +7,9 @@ use std::ops::Bound;
 use serde_yaml::{Mapping, Value};
 
 use crate::Environment;
-use crate::check::word;
 use crate::fault::Fault;
 use crate::node::{Body, Id, Kinds, Nodes, Object};
+use crate::scalar::word;
 use crate::variables::{separator, split_index, variable_segment};
 
 /// What came from environment variables.
@@ -376,7 +376,7 @@ fn proper_keys(nodes: &Nodes, id: Id, value: &mut Value) {
             for object in nodes.objects(id) {
                 for (alias, key) in &object.aliases {
                     if !mapping.contains_key(key.as_str())
-                        && let Some(value) = mapping.remove(alias.as_str())
+                        && let Some(value) = mapping.shift_remove(alias.as_str())
                     {
                         mapping.insert(key.as_str().into(), value);
                     }

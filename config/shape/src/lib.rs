@@ -38,6 +38,7 @@
 
 mod check;
 mod compile;
+mod expected;
 mod fault;
 mod fill;
 mod lookup;
@@ -45,6 +46,10 @@ mod merge;
 mod node;
 mod number_text;
 mod publish;
+mod published;
+mod scalar;
+mod secrets;
+mod union;
 mod variables;
 
 use std::collections::BTreeMap;
@@ -55,7 +60,7 @@ use serde_yaml::Value;
 
 pub use fault::{Fault, FaultKind, nearest};
 pub use fill::Filled;
-pub use publish::Published;
+pub use published::Published;
 pub use variables::variable_segment;
 
 /// All environment variables that count, by name; which of two sources wins is settled before.
@@ -91,7 +96,7 @@ impl Shape {
     /// duration, the type knows. With faults the value may be half converted.
     pub fn check(&self, value: &mut Value) -> Vec<Fault> {
         let mut check = check::Check::new(&self.nodes);
-        check.check(self.nodes.root, value, false);
+        check.check(self.nodes.root, value, check::Hush::default());
         check.faults
     }
 

@@ -45,7 +45,7 @@ impl Nodes {
     pub(crate) fn secret_at(&self, path: &[impl AsRef<str>]) -> bool {
         (0..=path.len()).any(|depth| {
             path.get(..depth)
-                .is_some_and(|path| self.at(path).into_iter().any(|id| self.is_secret(id)))
+                .is_some_and(|path| self.at(path).into_iter().any(|id| self.node(id).secret))
         })
     }
 
@@ -88,7 +88,7 @@ impl Nodes {
         if value.is_null() {
             return;
         }
-        if self.is_secret(id) {
+        if self.node(id).secret {
             *value = MASK.into();
             return;
         }

@@ -22,6 +22,9 @@ const NOTES: [&str; 13] = [
     "definitions",
 ];
 
+/// Further expressions that a text must match, in a merged schema.
+pub(crate) const PATTERNS: &str = "x-patterns";
+
 /// Whether the schema says nothing but notes, beside `except`.
 pub(crate) fn only_notes(schema: &Map<String, Json>, except: &str) -> bool {
     schema
@@ -31,6 +34,19 @@ pub(crate) fn only_notes(schema: &Map<String, Json>, except: &str) -> bool {
 
 /// What both schemas allow; `over` is the outer one, whose notes win.
 pub(crate) fn merge(mut base: Map<String, Json>, over: &Map<String, Json>) -> Map<String, Json> {
+    // Two expressions must both match; the second finds no room under the same key.
+    if let (Some(ours), Some(theirs)) = (base.get("pattern"), over.get("pattern"))
+        && ours != theirs
+    {
+        let ours = ours.clone();
+        match base
+            .entry(PATTERNS)
+            .or_insert_with(|| Json::Array(Vec::new()))
+        {
+            Json::Array(all) => all.push(ours),
+            other => *other = vec![ours].into(),
+        }
+    }
     for (key, theirs) in over {
         let ours = base.remove(key);
         let both = match ours {
@@ -53,7 +69,7 @@ pub(crate) fn merge(mut base: Map<String, Json>, over: &Map<String, Json>) -> Ma
                     _ => theirs.clone(),
                 },
                 "anyOf" | "oneOf" => each_with_each(ours, theirs),
-                "allOf" => concatenated(ours, theirs),
+                "allOf" | PATTERNS => concatenated(ours, theirs),
                 _ => theirs.clone(),
             },
         };

@@ -23,6 +23,8 @@ pub(crate) struct Node {
     pub(crate) body: Body,
     /// The name of the definition that this is, for the published schema.
     pub(crate) name: Option<String>,
+    /// The value as a whole is a secret.
+    pub(crate) secret: bool,
     /// A secret is here or below: no value given for it is ever quoted.
     pub(crate) hushed: bool,
 }
@@ -77,13 +79,16 @@ impl Pattern {
     pub(crate) fn new(source: &str) -> Option<Self> {
         Some(Self {
             source: source.to_owned(),
-            regex: Regex::new(&ascii_classes(source)).ok()?,
+            regex: Regex::new(&translated(source)).ok()?,
         })
     }
 }
 
-/// `\d` and `\w` are ASCII in the dialect of JSON schemas, Unicode in that of `regex`.
-fn ascii_classes(source: &str) -> String {
+/// What the dialect of JSON schemas calls a space.
+const SPACES: &str = r"\t\n\x0B\x0C\r \u{a0}\u{1680}\u{2000}-\u{200a}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}\u{feff}";
+
+/// In the dialect of JSON schemas `\d` and `\w` are ASCII, in that of `regex` Unicode.
+fn translated(source: &str) -> String {
     let mut out = String::with_capacity(source.len());
     let mut characters = source.chars();
     let mut in_class = false;
@@ -94,6 +99,8 @@ fn ascii_classes(source: &str) -> String {
                 Some('w') if in_class => out.push_str("A-Za-z0-9_"),
                 Some('d') => out.push_str("[0-9]"),
                 Some('w') => out.push_str("[A-Za-z0-9_]"),
+                Some('s') if in_class => out.push_str(SPACES),
+                Some('s') => out.extend(["[", SPACES, "]"]),
                 // An escape that is none, such as `\_`, stands for the character.
                 Some(c @ ('_' | '/' | '"' | '\'' | ':' | '@' | '%' | ',' | '=')) => out.push(c),
                 Some(c) => out.extend(['\\', c]),
@@ -117,7 +124,8 @@ fn ascii_classes(source: &str) -> String {
 
 #[derive(Debug, Default)]
 pub(crate) struct Text {
-    pub(crate) pattern: Option<Pattern>,
+    /// All must match.
+    pub(crate) patterns: Vec<Pattern>,
     pub(crate) min: Option<u64>,
     pub(crate) max: Option<u64>,
 }
@@ -126,7 +134,7 @@ impl Text {
     /// Whether a number may stand for this text. Whether the digits of a number match a pattern is
     /// nothing that a published schema could say, so where there is one, quotation marks are needed.
     pub(crate) fn takes_numbers(&self) -> bool {
-        self.pattern.is_none() && self.min.is_none_or(|min| min <= 1) && self.max.is_none()
+        self.patterns.is_empty() && self.min.is_none_or(|min| min <= 1) && self.max.is_none()
     }
 }
 
@@ -369,14 +377,5 @@ impl Nodes {
                 },
                 _ => false,
             })
-    }
-
-    /// Whether a value of `id` is a secret as a whole.
-    pub(crate) fn is_secret(&self, id: Id) -> bool {
-        self.note(id, |notes| notes.secret.then_some(())).is_some()
-            || self
-                .plains(id)
-                .into_iter()
-                .any(|id| self.node(id).notes.secret)
     }
 }

@@ -123,9 +123,6 @@ fn at_most(digits: &str) -> String {
     let mut alternatives = Vec::new();
     if n > 1 {
         alternatives.push(format!("[0-9]{{1,{}}}", n - 1));
-    } else {
-        // The zero that the leading zeros have already swallowed stays possible: `0*` gives it back.
-        alternatives.push("0".into());
     }
     for (k, digit) in digits.bytes().enumerate() {
         if digit > b'0' {
@@ -305,5 +302,110 @@ fn lead(before: u128) -> (String, String) {
         ("0*".into(), "0+".into())
     } else {
         (format!("0*{before}"), format!("0*{before}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+
+    use proptest::prelude::*;
+    use regex::Regex;
+
+    use super::*;
+
+    fn matches(patterns: &[String], text: &str) -> bool {
+        patterns
+            .iter()
+            .all(|pattern| Regex::new(pattern).unwrap().is_match(text))
+    }
+
+    fn whole_number() -> impl Strategy<Value = i128> {
+        prop_oneof![
+            -120..120_i128,
+            -99_999..99_999_i128,
+            any::<i64>().prop_map(i128::from)
+        ]
+    }
+
+    /// Thousandths, so that decimals compare exactly.
+    fn decimal(thousandths: i64) -> String {
+        let size = thousandths.unsigned_abs();
+        let sign = if thousandths < 0 { "-" } else { "" };
+        format!("{sign}{}.{:03}", size / 1000, size % 1000)
+    }
+
+    fn bound(thousandths: i64, exclusive: bool) -> Bound {
+        let number = if thousandths % 1000 == 0 {
+            Number::from(thousandths / 1000)
+        } else {
+            Number::from_f64(decimal(thousandths).parse().unwrap()).unwrap()
+        };
+        Bound { number, exclusive }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn whole_texts_are_within_limits(
+            low in whole_number(),
+            high in whole_number(),
+            number in whole_number(),
+            near in -2..=2_i128,
+            zeros in 0..3_usize,
+        ) {
+            let patterns = whole_texts(low, high);
+            for number in [number, low + near, high + near] {
+                let sign = if number < 0 { "-" } else { "" };
+                let digits = number.unsigned_abs();
+                let text = format!(" {sign}{}{digits}", "0".repeat(zeros));
+                prop_assert_eq!(matches(&patterns, &text), low <= number && number <= high, "{}", text);
+            }
+        }
+
+        #[test]
+        fn decimal_texts_are_within_limits(
+            low in prop::option::of(-3_000..3_000_i64),
+            high in -3_000..3_000_i64,
+            coarse in any::<bool>(),
+            exclusive in any::<[bool; 2]>(),
+            number in -4_000..4_000_i64,
+            near in -2..=2_i64,
+        ) {
+            let round = |number: i64| if coarse { number / 500 * 500 } else { number };
+            let (low, high) = (low.map(round), round(high));
+            let patterns = decimal_texts(&Range {
+                lower: low.map(|low| bound(low, exclusive[0])),
+                upper: Some(bound(high, exclusive[1])),
+            });
+            for number in [number, low.unwrap_or(0) + near, high + near, round(number)] {
+                let above = low.is_none_or(|low| number > low || (number == low && !exclusive[0]));
+                let fits = above && (number < high || (number == high && !exclusive[1]));
+                let text = decimal(number);
+                let short = text.trim_end_matches('0');
+                let bare = short.trim_end_matches('.');
+                let pointed = text.replacen("0.", ".", 1);
+                for text in [text.as_str(), short, bare, &format!("{text}00"), &pointed] {
+                    prop_assert_eq!(matches(&patterns, text), fits, "{} {:?}", text, patterns);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn no_text_that_matches_overflows() {
+        let free = decimal_texts(&Range::default());
+        let largest = format!("{}e99", "9".repeat(100));
+        assert!(matches(&free, &largest) && largest.parse::<f64>().unwrap().is_finite());
+        assert!(!matches(&free, "1e400") && !matches(&free, &"9".repeat(400)));
+        let positive = decimal_texts(&Range {
+            lower: Some(bound(1_000, false)),
+            upper: None,
+        });
+        assert!(matches(&positive, &"9".repeat(300)) && !matches(&positive, &"9".repeat(400)));
+        for nothing in ["", ".", "-", "+", "e5", "nan", "inf", "1 2", "0x1"] {
+            assert!(!matches(&free, nothing), "{nothing}");
+        }
     }
 }

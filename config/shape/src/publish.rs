@@ -4,74 +4,10 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::check::{EXACT, WORDS};
 use crate::node::{Body, Bound, Id, Kinds, Node, Nodes, Object, Others, Pattern, Plain};
+use crate::published::Published;
+use crate::scalar::{EXACT, WORDS};
 use crate::variables::{separator, variable_segment};
-
-/// A schema in the style of draft 7: a value is valid exactly if [`Shape::check`](crate::Shape::check)
-/// finds no fault in it, but for what no such schema can say: `1.0` cannot be told from `1` where
-/// coercion is off.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Published {
-    /// The value itself, without `$schema` and `definitions`. References are `#/definitions/Name`.
-    pub root: Json,
-    /// What is referred to.
-    pub definitions: Map<String, Json>,
-}
-
-impl Published {
-    /// Puts the schema among `definitions`, as `name`, and answers with what refers to it. What it
-    /// refers to is put there too; where a name is taken by something else, a number is added.
-    pub fn define(self, name: &str, definitions: &mut Map<String, Json>) -> Json {
-        let mut renamed: HashMap<String, String> = HashMap::new();
-        for (old, definition) in &self.definitions {
-            let taken = |new: &str| {
-                new == name
-                    || renamed.values().any(|known| known == new)
-                    || definitions
-                        .get(new)
-                        .is_some_and(|known| known != definition)
-            };
-            let mut new = old.clone();
-            let mut number = 2;
-            while taken(&new) {
-                new = format!("{old}{number}");
-                number += 1;
-            }
-            renamed.insert(old.clone(), new);
-        }
-        for (old, mut definition) in self.definitions {
-            refer(&mut definition, &renamed);
-            let new = renamed.get(&old).unwrap_or(&old);
-            definitions.insert(new.clone(), definition);
-        }
-        let mut root = self.root;
-        refer(&mut root, &renamed);
-        definitions.insert(name.to_owned(), root);
-        json!({ "$ref": format!("#/definitions/{name}") })
-    }
-}
-
-fn refer(schema: &mut Json, renamed: &HashMap<String, String>) {
-    match schema {
-        Json::Object(schema) => {
-            for (key, value) in schema {
-                if key == "$ref"
-                    && let Json::String(reference) = value
-                    && let Some(new) = reference
-                        .strip_prefix("#/definitions/")
-                        .and_then(|old| renamed.get(old))
-                {
-                    *reference = format!("#/definitions/{new}");
-                } else if !matches!(key.as_str(), "default" | "examples" | "enum") {
-                    refer(value, renamed);
-                }
-            }
-        }
-        Json::Array(items) => items.iter_mut().for_each(|item| refer(item, renamed)),
-        _ => {}
-    }
-}
 
 pub(crate) fn publish(nodes: &Nodes, prefix: Option<&str>) -> Published {
     let mut publisher = Publisher {
@@ -213,7 +149,7 @@ impl Publisher<'_> {
     fn plain(&mut self, plain: &Plain, at: Option<&At>) -> Schema {
         let mut schema = Schema::new();
         if let Some(values) = &plain.values {
-            schema.insert("type".into(), kinds(plain.kinds));
+            schema.insert("type".into(), kinds(plain.kinds, plain.kinds));
             let all: Vec<&Json> = values.iter().map(|(value, _)| value).collect();
             schema.insert("enum".into(), json!(all));
             if values.iter().any(|(_, remark)| remark.is_some()) {
@@ -230,7 +166,7 @@ impl Publisher<'_> {
         }
         let accepted = scalars(plain, &mut schema);
         if let Some(entry) = schema.get_mut("type") {
-            *entry = kinds(accepted);
+            *entry = kinds(plain.kinds, accepted);
         }
         if plain.kinds.any(Kinds::ARRAY) {
             self.list(plain, &mut schema);
@@ -334,7 +270,7 @@ impl Publisher<'_> {
             _ => title_case(key),
         };
         says.insert("title".into(), title.into());
-        if self.nodes.is_secret(id) {
+        if node.secret {
             says.insert("format".into(), "password".into());
             says.insert("writeOnly".into(), true.into());
             if schema
@@ -366,13 +302,18 @@ fn number(schema: &mut Schema, key: &str, number: Option<u64>) {
     schema.extend(number.map(|number| (key.to_owned(), number.into())));
 }
 
-fn kinds(kinds: Kinds) -> Json {
-    let names: Vec<&str> = Kinds::NAMED
-        .iter()
-        .filter(|(kind, _)| kinds.any(*kind))
+/// The names of all `accepted` kinds, first of those that are wanted.
+fn kinds(wanted: Kinds, accepted: Kinds) -> Json {
+    let names: Vec<&str> = [wanted, accepted.without(wanted)]
+        .into_iter()
+        .flat_map(|some| {
+            Kinds::NAMED
+                .into_iter()
+                .filter(move |(kind, _)| some.any(*kind))
+        })
         // A whole number is a number.
-        .filter(|(kind, _)| *kind != Kinds::INTEGER || !kinds.any(Kinds::NUMBER))
-        .map(|(_, name)| *name)
+        .filter(|(kind, _)| *kind != Kinds::INTEGER || !accepted.any(Kinds::NUMBER))
+        .map(|(_, name)| name)
         .collect();
     match names.as_slice() {
         [one] => json!(one),
@@ -406,44 +347,43 @@ fn scalars(plain: &Plain, schema: &mut Schema) -> Kinds {
         schema.insert("maximum".into(), 1.into());
     }
     if kinds.any(Kinds::STRING) {
-        if let Some(pattern) = &plain.text.pattern {
-            schema.insert("pattern".into(), pattern.source.clone().into());
-        }
+        all_match(&plain.text.patterns, schema);
         number(schema, "minLength", plain.text.min);
         number(schema, "maxLength", plain.text.max);
     } else if coerces {
-        let mut forms: Vec<Vec<String>> = Vec::new();
-        if kinds.any(Kinds::BOOLEAN) {
-            forms.push(vec![words()]);
-        }
-        if kinds.numeric() {
-            let source = |pattern: &Pattern| pattern.source.clone();
-            forms.push(plain.number_text.iter().map(source).collect());
-        }
-        if !forms.is_empty() {
-            accepted = accepted.with(Kinds::STRING);
-        }
-        let all_of = |patterns: &[String]| match patterns {
-            [one] => json!({ "pattern": one }),
-            all => {
-                let all: Vec<Json> = all.iter().map(|one| json!({ "pattern": one })).collect();
-                json!({ "allOf": all })
+        match (kinds.any(Kinds::BOOLEAN), kinds.numeric()) {
+            (false, false) => return accepted,
+            (true, false) => {
+                schema.insert("pattern".into(), words().into());
             }
-        };
-        match forms.as_slice() {
-            [] => {}
-            [one] => {
-                if let Json::Object(one) = all_of(one) {
-                    schema.extend(one);
-                }
-            }
-            all => {
-                let all: Vec<Json> = all.iter().map(|one| all_of(one)).collect();
-                schema.insert("anyOf".into(), all.into());
+            (false, true) => all_match(&plain.number_text, schema),
+            (true, true) => {
+                let mut number = Schema::new();
+                all_match(&plain.number_text, &mut number);
+                schema.insert("anyOf".into(), json!([{ "pattern": words() }, number]));
             }
         }
+        accepted = accepted.with(Kinds::STRING);
     }
     accepted
+}
+
+fn all_match(patterns: &[Pattern], schema: &mut Schema) {
+    let mut patterns = patterns.iter().map(|pattern| &pattern.source);
+    if let Some(first) = patterns.next() {
+        schema.insert("pattern".into(), first.clone().into());
+    }
+    for further in patterns {
+        also(schema, json!({ "pattern": further }));
+    }
+}
+
+/// Adds what must hold too.
+fn also(schema: &mut Schema, condition: Json) {
+    match schema.entry("allOf").or_insert_with(|| json!([])) {
+        Json::Array(all) => all.push(condition),
+        other => *other = json!([condition]),
+    }
 }
 
 fn bound(schema: &mut Schema, [inclusive, exclusive]: [&str; 2], bound: Option<&Bound>) {
@@ -475,7 +415,6 @@ fn words() -> String {
 
 /// A key is given under one of its spellings: at least one if it is required, and never two.
 fn spellings(object: &Object, schema: &mut Schema) {
-    let mut any = Vec::new();
     let mut twice = Vec::new();
     for property in &object.properties {
         let mut all = vec![property.key.as_str()];
@@ -491,16 +430,13 @@ fn spellings(object: &Object, schema: &mut Schema) {
         }
         if property.required {
             let each: Vec<Json> = all.iter().map(|key| json!({ "required": [key] })).collect();
-            any.push(json!({ "anyOf": each }));
+            also(schema, json!({ "anyOf": each }));
         }
         for (index, one) in all.iter().enumerate() {
             for other in all.iter().skip(index + 1) {
                 twice.push(json!({ "type": "object", "required": [one, other] }));
             }
         }
-    }
-    if !any.is_empty() {
-        schema.insert("allOf".into(), any.into());
     }
     if !twice.is_empty() {
         schema.insert("not".into(), json!({ "anyOf": twice }));

@@ -3,7 +3,7 @@
 
 use serde_yaml::Value;
 
-use crate::check::Check;
+use crate::check::{Check, Hush};
 use crate::node::{Body, Id, Kinds, Nodes, Object};
 
 /// How far down variables reach.
@@ -50,27 +50,31 @@ impl Nodes {
         above: &mut Vec<Id>,
         found: &mut Vec<(Vec<String>, String)>,
     ) {
-        let id = self.resolved(id);
         found.push((path.clone(), name.clone()));
-        if above.contains(&id) || path.len() >= DEEPEST {
-            return;
-        }
-        above.push(id);
+        let depth = path.len();
         let mut keys: Vec<&str> = Vec::new();
-        for object in self.objects(id) {
-            for property in &object.properties {
+        for id in self.plains(id) {
+            if above.contains(&id) || depth >= DEEPEST {
+                continue;
+            }
+            above.push(id);
+            for property in self
+                .plain(id)
+                .into_iter()
+                .flat_map(|it| &it.object.properties)
+            {
                 if keys.contains(&property.key.as_str()) {
                     continue;
                 }
                 keys.push(&property.key);
                 let segment = variable_segment(&property.key);
-                let name = format!("{name}{}{segment}", separator(path.len()));
+                let name = format!("{name}{}{segment}", separator(depth));
                 path.push(property.key.clone());
                 self.collect_variables(property.node, path, name, above, found);
                 path.pop();
             }
+            above.pop();
         }
-        above.pop();
     }
 
     /// Whether `variable` addresses something of `id`, which is `depth` below the stanza and has the
@@ -147,7 +151,7 @@ impl Nodes {
     fn is_name(&self, object: &Object, key: &str) -> bool {
         object.names.is_none_or(|names| {
             let mut check = Check::new(self);
-            check.check(names, &mut Value::String(key.to_owned()), false);
+            check.check(names, &mut Value::String(key.to_owned()), Hush::default());
             check.faults.is_empty()
         })
     }

@@ -55,6 +55,9 @@ fn scalars() -> Vec<Json> {
         json!("range"),
         json!("SIGTERM"),
         json!("5s"),
+        json!("5s\u{2003}10m "),
+        json!("hello5s"),
+        json!("\u{663}s"),
         json!("http://a"),
         json!("HTTP://a"),
         json!("ünï"),
@@ -179,7 +182,10 @@ fn agree(name: &str, shape: &Shape, validator: &jsonschema::Validator, value: &J
     if value.get("replicas").is_some_and(Json::is_f64) {
         return;
     }
-    let refused = validator.validate(value).err().map(|error| error.to_string());
+    let refused = validator
+        .validate(value)
+        .err()
+        .map(|error| error.to_string());
     assert_eq!(
         faults.is_empty(),
         refused.is_none(),
@@ -187,8 +193,15 @@ fn agree(name: &str, shape: &Shape, validator: &jsonschema::Validator, value: &J
     );
     if faults.is_empty() {
         let mut again = checked.clone();
-        assert_eq!(shape.check(&mut again), [], "{name}: {value}: what was converted is right");
-        assert_eq!(again, checked, "{name}: {value}: nothing is left to convert");
+        assert_eq!(
+            shape.check(&mut again),
+            [],
+            "{name}: {value}: what was converted is right"
+        );
+        assert_eq!(
+            again, checked,
+            "{name}: {value}: nothing is left to convert"
+        );
     }
 }
 
@@ -233,7 +246,8 @@ fn a_check_and_the_published_schema_agree() {
     runner
         .run(&strategy, |(case, sample, changes)| {
             let (case, shape, validator) = case.get(&subjects);
-            let mut value: Json = serde_yaml::from_value(sample.get(&case.samples).clone()).unwrap();
+            let mut value: Json =
+                serde_yaml::from_value(sample.get(&case.samples).clone()).unwrap();
             for (place, change) in changes {
                 apply(&mut value, place, change);
                 agree(case.name, shape, validator, &value);
@@ -261,10 +275,12 @@ fn anything() -> impl Strategy<Value = Value> {
             prop::collection::vec(inner.clone(), 0..5).prop_map(Value::Sequence),
             prop::collection::vec((key, inner.clone()), 0..5)
                 .prop_map(|all| Value::Mapping(all.into_iter().collect())),
-            inner.prop_map(|value| Value::Tagged(Box::new(serde_yaml::value::TaggedValue {
-                tag: serde_yaml::value::Tag::new("tag"),
-                value,
-            }))),
+            inner.prop_map(
+                |value| Value::Tagged(Box::new(serde_yaml::value::TaggedValue {
+                    tag: serde_yaml::value::Tag::new("tag"),
+                    value,
+                }))
+            ),
         ]
     })
 }
@@ -314,5 +330,9 @@ fn deep_nesting_ends() {
         value = Value::Mapping([("deeper".into(), value)].into_iter().collect());
     }
     let faults = case.shape().check(&mut value);
-    assert!(faults.iter().any(|fault| fault.message.contains("fewer levels")));
+    assert!(
+        faults
+            .iter()
+            .any(|fault| fault.message.contains("fewer levels"))
+    );
 }

@@ -107,16 +107,27 @@ pub(crate) enum Either {
 #[allow(dead_code)]
 pub(crate) enum Choice {
     Nothing,
-    File { path: String },
-    Command { program: String, arguments: Vec<String> },
+    File {
+        path: String,
+    },
+    Command {
+        program: String,
+        arguments: Vec<String>,
+    },
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "lowercase", deny_unknown_fields)]
 #[allow(dead_code)]
 pub(crate) enum Setting {
-    Range { min: f64, max: f64, step: Option<f64> },
-    List { values: Vec<String> },
+    Range {
+        min: f64,
+        max: f64,
+        step: Option<f64>,
+    },
+    List {
+        values: Vec<String>,
+    },
     Bare,
 }
 
