@@ -6,9 +6,13 @@
 mod adjust;
 mod command_line;
 mod describe;
+mod generate;
+mod init;
 mod live;
 mod measure;
 mod optimizer;
+mod prompt;
+mod replace;
 mod root;
 mod run;
 mod study;
@@ -29,6 +33,9 @@ use crate::daemon::InitError;
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(alias = "initialize")]
+    Init(init::Arguments),
+    Generate(generate::Arguments),
     Run(run::Arguments),
     Validate(validate::Arguments),
     Describe(describe::Arguments),
@@ -62,6 +69,9 @@ enum Failure {
     /// It failed, and all there is to say has been said: exit code 1.
     #[error("failed")]
     Told,
+    /// Wrong usage, and all there is to say has been said: exit code 2.
+    #[error("wrong usage")]
+    ToldUsage,
     /// The user declined, or went away: exit code 1.
     #[error("Aborted!")]
     Aborted,
@@ -84,7 +94,7 @@ pub fn main(registry: Registry) -> ExitCode {
     match execute(&matches, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::Told) {
+            if !matches!(failure, Failure::Told | Failure::ToldUsage) {
                 eprintln!("{}", failure.text());
             }
             failure.exit_code()
@@ -100,6 +110,8 @@ fn execute(matches: &ArgMatches, registry: Registry) -> Result<(), Failure> {
     let lasting = matches!(command, Command::Run(_) | Command::Optimizer(_));
     let (context, _log) = Context::new(matches, registry, lasting)?;
     match command {
+        Command::Init(arguments) => init::execute(&context, &arguments),
+        Command::Generate(arguments) => generate::execute(&context, &arguments),
         Command::Run(arguments) => run::execute(&context, &arguments),
         Command::Validate(arguments) => validate::execute(&context, &arguments),
         Command::Describe(arguments) => describe::execute(&context, &arguments),
@@ -121,7 +133,7 @@ impl Failure {
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Failure::Failed(_) | Failure::Told | Failure::Aborted => 1,
-            Failure::Usage(_) => 2,
+            Failure::Usage(_) | Failure::ToldUsage => 2,
             Failure::Interrupted(signal) => signal.exit_code(),
         })
     }

@@ -76,7 +76,18 @@ pub enum LoadError {
 /// # Errors
 /// When it cannot be read, or when anything in it is wrong: everything at once.
 pub fn load(source: &Source, options: &LoadOptions<'_>) -> Result<AssemblyConfig, LoadError> {
-    let text = source.read()?;
+    load_text(source, &source.read()?, options)
+}
+
+/// As [`load`], of the text that is or will be in `source`.
+///
+/// # Errors
+/// When anything in it is wrong: everything at once.
+pub fn load_text(
+    source: &Source,
+    text: &str,
+    options: &LoadOptions<'_>,
+) -> Result<AssemblyConfig, LoadError> {
     let mut loading = Loading {
         options,
         shapes: Shapes::default(),
@@ -87,14 +98,14 @@ pub fn load(source: &Source, options: &LoadOptions<'_>) -> Result<AssemblyConfig
         optimizers: BTreeMap::new(),
         unknown: Unknown::of(options.environment),
     };
-    let many = is_many(&text);
+    let many = is_many(text);
     if many {
         flags_of_one(options.flags)?;
     }
     let mut servos = Vec::new();
     let mut nothing = Vec::new();
     let mut read = 0_usize;
-    for document in servo_yaml::documents(&text) {
+    for document in servo_yaml::documents(text) {
         match document {
             Ok(document) => match document.value {
                 Value::Null => nothing.push(document),

@@ -97,6 +97,19 @@ pub fn read(
     Ok((variables.found, variables.warnings))
 }
 
+/// A line that gives `name` this value when it is read; plain where that is possible. The value must
+/// have no line breaks.
+pub fn assignment(name: &str, value: &str) -> String {
+    let plain = value.trim() == value
+        && !value.starts_with(['"', '\''])
+        && ![" #", "\t#", "${"].iter().any(|part| value.contains(part));
+    if plain {
+        return format!("{name}={value}\n");
+    }
+    let value = value.replace('\\', "\\\\").replace('\'', "\\'");
+    format!("{name}='{value}'\n")
+}
+
 /// Variables of files, over those that the process was given.
 struct Variables<F> {
     real: F,
@@ -326,6 +339,13 @@ mod tests {
             let lines = text.matches('\n').count() + 1;
             let (found, warnings) = parsed(&text);
             proptest::prop_assert!(found.len() + warnings.len() <= lines);
+        }
+
+        #[test]
+        fn what_is_written_comes_back(value in "([a#'\"$ {}\\\\]|\\PC){0,20}") {
+            let (found, warnings) = parsed(&assignment("A", &value));
+            proptest::prop_assert_eq!(warnings, Vec::<String>::new());
+            proptest::prop_assert_eq!(&found["A"], &value);
         }
 
         #[test]

@@ -10,6 +10,7 @@ mod diff;
 mod document;
 mod dotenv;
 mod environment;
+mod generate;
 mod given;
 mod optimizer;
 mod problem;
@@ -17,15 +18,16 @@ mod routes;
 mod source;
 mod stanza;
 
-pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load};
+pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load, load_text};
 pub use daemon::{
     DaemonConfig, DaemonConfigError, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError,
     LogFormat, LogRotation,
 };
 pub use diff::{Diff, diff};
 pub use document::ServoConfig;
-pub use dotenv::{Dotenv, DotenvError, DotenvWarning, read as read_dotenv};
+pub use dotenv::{Dotenv, DotenvError, DotenvWarning, assignment, read as read_dotenv};
 pub use environment::Environment;
+pub use generate::{Generate, Generated, generate};
 pub use given::{Given, Origin};
 pub use optimizer::{
     Access, AppdynamicsConfig, OpsaniConfig, OptimizerConfig, OptimizerFlags, PLACEHOLDER_ID,
