@@ -1,5 +1,8 @@
 //! Checking a value, and making scalars what the type wants (`spec/config-and-cli.md` §2.9).
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
 
@@ -18,6 +21,8 @@ pub(crate) struct Check<'a> {
     pub(crate) coerces: bool,
     pub(crate) path: Vec<String>,
     pub(crate) faults: Vec<Fault>,
+    /// How many variants of unions were tried, in all attempts together.
+    pub(crate) tried: Rc<Cell<usize>>,
 }
 
 /// What must not be quoted.
@@ -52,10 +57,11 @@ impl<'a> Check<'a> {
             coerces: true,
             path: Vec::new(),
             faults: Vec::new(),
+            tried: Rc::new(Cell::new(0)),
         }
     }
 
-    fn wrong(&mut self, expected: impl Into<String>, value: &Value, hushed: Hush) {
+    pub(crate) fn wrong(&mut self, expected: impl Into<String>, value: &Value, hushed: Hush) {
         self.faults.push(Fault::wrong(
             self.path.clone(),
             expected.into(),

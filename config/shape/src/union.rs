@@ -1,5 +1,7 @@
 //! Which of several variants a value is, or was meant to be.
 
+use std::rc::Rc;
+
 use serde_json::Value as Json;
 use serde_yaml::{Mapping, Value};
 
@@ -8,6 +10,9 @@ use crate::expected::one_of;
 use crate::fault::{Fault, describe, nearest};
 use crate::node::{Body, Id, Kinds, Nodes, Object, Others};
 use crate::scalar::same;
+
+/// Unions in unions that all fit until far below take exponential time; nobody means such a value.
+const MOST_TRIED: usize = 20_000;
 
 impl<'a> Check<'a> {
     pub(crate) fn union(&mut self, id: Id, variants: &[Id], value: &mut Value, hushed: Hush) {
@@ -21,6 +26,11 @@ impl<'a> Check<'a> {
             self.check(*only, value, hushed);
             return;
         }
+        if self.tried.get() > MOST_TRIED {
+            self.wrong("less that may mean several things", value, hushed);
+            return;
+        }
+        self.tried.set(self.tried.get() + plausible.len());
         // As it is, then converted.
         let mut attempts: Vec<Vec<Fault>> = Vec::new();
         for coerces in [false, true] {
@@ -55,6 +65,7 @@ impl<'a> Check<'a> {
             coerces: coerces && self.coerces,
             path: self.path.clone(),
             faults: Vec::new(),
+            tried: Rc::clone(&self.tried),
         };
         let mut value = value.clone();
         attempt.check(variant, &mut value, hushed);

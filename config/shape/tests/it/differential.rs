@@ -336,3 +336,19 @@ fn deep_nesting_ends() {
             .any(|fault| fault.message.contains("fewer levels"))
     );
 }
+
+#[test]
+fn ambiguity_ends() {
+    let shape = Shape::of(&schemars::json_schema!({
+        "anyOf": [
+            { "type": "object", "properties": { "a": { "$ref": "#" }, "b": { "type": "string" } } },
+            { "type": "object", "properties": { "a": { "$ref": "#" }, "c": { "type": "string" } } },
+            { "type": "integer" },
+        ],
+    }));
+    let mut value = Value::from("wrong");
+    for _ in 0..50 {
+        value = Value::Mapping([("a".into(), value)].into_iter().collect());
+    }
+    assert!(!shape.check(&mut value).is_empty());
+}
