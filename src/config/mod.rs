@@ -30,7 +30,7 @@ pub use environment::Environment;
 pub use generate::{Generate, Generated, generate};
 pub use given::{Given, Origin};
 pub use optimizer::{
-    Access, AppdynamicsConfig, OpsaniConfig, OptimizerConfig, OptimizerFlags, PLACEHOLDER_ID,
+    AppdynamicsConfig, OpsaniConfig, OptimizerConfig, OptimizerFlags, PLACEHOLDER_ID,
     PLACEHOLDER_TOKEN, optimizer_schemas,
 };
 pub use problem::{InvalidConfig, Problem};

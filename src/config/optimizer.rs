@@ -8,10 +8,10 @@ use std::{path::PathBuf, sync::LazyLock};
 use schemars::Schema;
 use serde_yaml::{Mapping, Value};
 use servo_embedded::EmbeddedConfig;
-use servo_protocol::{OptimizerId, TokenSource};
+use servo_protocol::{EndpointError, OptimizerId, TokenSource};
 use servo_shape::Shape;
 
-pub use appdynamics::{Access, AppdynamicsConfig};
+pub use appdynamics::AppdynamicsConfig;
 pub use opsani::OpsaniConfig;
 
 use super::{Environment, given::Origin, problem::Problem};
@@ -433,7 +433,7 @@ impl OptimizerConfig {
                 )
             }
             Self::Opsani(config) => config.id.clone(),
-            Self::Appdynamics(config) => config.id(),
+            Self::Appdynamics(config) => config.endpoint.displayed_id(),
         }
     }
 
@@ -442,7 +442,7 @@ impl OptimizerConfig {
         match self {
             Self::Embedded(config) => config.id.clone(),
             Self::Opsani(config) => Some(config.id.clone()),
-            Self::Appdynamics(config) => Some(config.id()),
+            Self::Appdynamics(config) => Some(config.endpoint.displayed_id()),
         }
     }
 
@@ -452,16 +452,8 @@ impl OptimizerConfig {
     }
 }
 
-/// Where the token comes from, once an empty file counts as none (§2.3, §9).
-fn token_file(file: &str) -> std::io::Result<Option<TokenSource>> {
-    let path = PathBuf::from(file);
-    // Larger files are no tokens; the endpoint refuses them when it reads the whole of it.
-    let mut start = String::new();
-    std::io::Read::read_to_string(
-        &mut std::io::Read::take(std::fs::File::open(&path)?, 64 * 1024),
-        &mut start,
-    )?;
-    let empty = start.trim().is_empty();
-    drop(secrecy::SecretString::from(start));
-    Ok((!empty).then_some(TokenSource::File(path)))
+/// The token in `file`; none when the file is empty, which says that there is no token here (§9).
+fn token_file(file: &str) -> Result<Option<TokenSource>, EndpointError> {
+    let source = TokenSource::File(PathBuf::from(file));
+    Ok(source.is_present()?.then_some(source))
 }

@@ -231,10 +231,7 @@ fn from_file(
             Some(found)
         }
         Err(error) => {
-            findings.problem(
-                "token",
-                format!("the token file {file} cannot be read: {error}"),
-            );
+            findings.problem("token", error.to_string());
             None
         }
     }
@@ -258,12 +255,6 @@ impl OpsaniConfig {
         )
     }
 
-    /// The URL of the optimizer, as it is shown: with a slash at its end, without that of events.
-    pub fn shown_url(endpoint: &OpsaniEndpoint) -> String {
-        let url = endpoint.events_url().as_str();
-        url.strip_suffix("servo").unwrap_or(url).to_owned()
-    }
-
     /// The stanza as it came to be.
     fn shown(&self, mut keys: Mapping, endpoint: &OpsaniEndpoint) -> Mapping {
         let token = match &self.token {
@@ -277,7 +268,7 @@ impl OpsaniConfig {
             keys.insert("base_url".into(), base_url.as_str().into());
         }
         if self.url.is_none() {
-            keys.insert("url".into(), Self::shown_url(endpoint).into());
+            keys.insert("url".into(), endpoint.url().as_str().into());
         }
         keys
     }
