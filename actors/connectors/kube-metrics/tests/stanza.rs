@@ -190,6 +190,14 @@ fn metrics_have_the_names_and_units_of_the_specification() {
 }
 
 #[test]
+fn the_sample_has_the_published_shape() {
+    let stanza = ConnectorType::of::<KubeMetrics>();
+    let shape = servo_shape::Shape::of(&stanza.schema());
+    let mut sample: Value = serde_yaml::from_str(stanza.sample()).unwrap();
+    assert_eq!(shape.check(&mut sample), []);
+}
+
+#[test]
 fn a_build_that_cannot_run_it_says_so() {
     assert!(
         ConnectorType::of::<KubeMetrics>()

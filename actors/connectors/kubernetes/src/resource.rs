@@ -57,7 +57,7 @@ macro_rules! resource {
         $config:ident: $name:ident of $amount:ty;
         unit: $unit:literal;
         bounds: $bounds:literal;
-        step: $(#[$step:meta])+;
+        step: $(#[$step:meta])*;
     ) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -86,7 +86,7 @@ macro_rules! resource {
             /// The distance between two values that the optimizer may set, from `min` on.
             #[doc = $bounds]
             #[serde(serialize_with = "text")]
-            $(#[$step])+
+            $(#[$step])*
             pub step: $amount,
             /// The present value. Default: what the cluster says.
             #[serde(default, serialize_with = "optional_text", skip_serializing_if = "Option::is_none")]
@@ -129,7 +129,7 @@ resource! {
     CpuConfig: CpuName of Cores;
     unit: "cores";
     bounds: "Cores: a number, or a text such as `250m`.";
-    step: #[doc = ""];
+    step: ;
 }
 
 resource! {
@@ -137,7 +137,7 @@ resource! {
     MemoryConfig: MemoryName of Memory;
     unit: "gibibytes";
     bounds: "A text such as `512Mi` or `1.5GiB`; a whole number is bytes, a number with a point GiB.";
-    step: #[doc = ""];
+    step: ;
 }
 
 resource! {

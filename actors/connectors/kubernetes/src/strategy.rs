@@ -34,9 +34,17 @@ enum Word {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    #[serde(rename = "type")]
+    #[serde(default, rename = "type", deserialize_with = "given")]
     word: Option<Word>,
+    #[serde(default, deserialize_with = "given")]
     alias: Option<ContainerName>,
+}
+
+/// Null is no value, so that the mapping is what its schema says.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 // === impl Strategy ===
@@ -114,13 +122,11 @@ impl JsonSchema for Strategy {
     }
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let alias = generator.subschema_for::<ContainerName>();
-        let mut described = alias.clone();
-        described.insert(
+        let mut alias = generator.subschema_for::<ContainerName>();
+        alias.insert(
             "description".to_owned(),
             "Name of the tuning pod's component. Default `<workload>/<container>-tuning`".into(),
         );
-        let nothing = json_schema!({"type": "null"});
         json_schema!({
             "description": "How the workload is adjusted: `default` adjusts the workload itself, `canary` a further pod \
                             beside it, the tuning pod",
@@ -129,19 +135,19 @@ impl JsonSchema for Strategy {
                 {"type": "string", "enum": ["default", "canary"]},
                 {
                     "type": "object",
-                    "properties": {"type": {"const": "default"}, "alias": nothing},
+                    "properties": {"type": {"const": "default"}},
                     "required": ["type"],
                     "additionalProperties": false,
                 },
                 {
                     "type": "object",
-                    "properties": {"type": {"const": "canary"}, "alias": {"anyOf": [described, nothing]}},
+                    "properties": {"type": {"const": "canary"}, "alias": alias},
                     "required": ["type"],
                     "additionalProperties": false,
                 },
                 {
                     "type": "object",
-                    "properties": {"type": nothing, "alias": described},
+                    "properties": {"alias": alias},
                     "required": ["alias"],
                     "additionalProperties": false,
                 },

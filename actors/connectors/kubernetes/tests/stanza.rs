@@ -777,6 +777,14 @@ fn what_is_wrong_is_reported_at_once_and_alone() {
 }
 
 #[test]
+fn the_sample_has_the_published_shape() {
+    let stanza = ConnectorType::of::<Kubernetes>();
+    let shape = servo_shape::Shape::of(&stanza.schema());
+    let mut sample: Value = serde_yaml::from_str(stanza.sample()).unwrap();
+    assert_eq!(shape.check(&mut sample), []);
+}
+
+#[test]
 fn a_build_that_cannot_run_it_says_so() {
     assert!(
         ConnectorType::of::<Kubernetes>()

@@ -303,6 +303,14 @@ fn what_is_only_odd_is_a_warning() {
 }
 
 #[test]
+fn the_sample_has_the_published_shape() {
+    let stanza = ConnectorType::of::<OpsaniDev>();
+    let shape = servo_shape::Shape::of(&stanza.schema());
+    let mut sample: Value = serde_yaml::from_str(stanza.sample()).unwrap();
+    assert_eq!(shape.check(&mut sample), []);
+}
+
+#[test]
 fn a_build_that_cannot_run_it_says_so() {
     assert!(
         ConnectorType::of::<OpsaniDev>()
