@@ -1,9 +1,9 @@
 //! Commands that act on live connectors once, without an optimizer.
 
-use std::{future::Future, sync::Arc};
+use std::{collections::HashMap, future::Future, sync::Arc};
 
 use servo_dispatch::{
-    Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Scope,
+    Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Metadata, Scope,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -17,12 +17,21 @@ use crate::{
 pub(super) struct LiveServo {
     /// Its name, where several have to be told apart.
     heading: Option<Arc<str>>,
+    /// Its name.
+    pub(super) name: Arc<str>,
+    /// The types of its connectors, by their names.
+    pub(super) types: HashMap<Arc<str>, &'static Metadata>,
     pub(super) dispatcher: DispatcherRef,
     /// Fires when the user interrupts.
     pub(super) cancel: CancellationToken,
 }
 
 impl LiveServo {
+    /// Whether results have to say whose they are.
+    pub(super) fn is_one_of_several(&self) -> bool {
+        self.heading.is_some()
+    }
+
     /// Prints a result for people, below the servo's name where there are several.
     pub(super) fn print(&self, text: &str) -> Result<(), Failure> {
         match &self.heading {
@@ -82,12 +91,20 @@ where
         let cancel = CancellationToken::new();
         let work = async {
             for config in servos {
+                let types = config
+                    .connectors
+                    .iter()
+                    .map(|(name, connector)| (name.clone(), connector.metadata()))
+                    .collect();
                 let spec = daemon::servo_spec(config, None);
-                let heading = several.then(|| spec.name.clone());
+                let name = spec.name.clone();
+                let heading = several.then(|| name.clone());
                 let handle = tree.assembly().add(spec).await.map_err(failed)?;
                 let dispatcher = handle.started().await.map_err(failed)?;
                 let servo = LiveServo {
                     heading,
+                    name,
+                    types,
                     dispatcher: dispatcher.clone(),
                     cancel: cancel.clone(),
                 };

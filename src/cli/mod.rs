@@ -5,9 +5,11 @@
 
 mod adjust;
 mod command_line;
+mod connectors;
 mod describe;
 mod generate;
 mod init;
+mod list;
 mod live;
 mod measure;
 mod optimizer;
@@ -15,6 +17,7 @@ mod prompt;
 mod replace;
 mod root;
 mod run;
+mod show;
 mod study;
 mod table;
 mod usage;
@@ -35,6 +38,9 @@ use crate::daemon::InitError;
 enum Command {
     #[command(alias = "initialize")]
     Init(init::Arguments),
+    List(list::Arguments),
+    Connectors(connectors::Arguments),
+    Show(show::Arguments),
     Generate(generate::Arguments),
     Run(run::Arguments),
     Validate(validate::Arguments),
@@ -111,13 +117,16 @@ fn execute(matches: &ArgMatches, registry: Registry) -> Result<(), Failure> {
     let (context, _log) = Context::new(matches, registry, lasting)?;
     match command {
         Command::Init(arguments) => init::execute(&context, &arguments),
+        Command::List(arguments) => list::execute(&context, &arguments),
+        Command::Connectors(arguments) => connectors::execute(&context, &arguments),
+        Command::Show(arguments) => show::execute(&context, &arguments),
         Command::Generate(arguments) => generate::execute(&context, &arguments),
         Command::Run(arguments) => run::execute(&context, &arguments),
         Command::Validate(arguments) => validate::execute(&context, &arguments),
         Command::Describe(arguments) => describe::execute(&context, &arguments),
         Command::Measure(arguments) => measure::execute(&context, &arguments),
         Command::Adjust(arguments) => adjust::execute(&context, &arguments),
-        Command::Version(arguments) => version::execute(&arguments),
+        Command::Version(arguments) => version::execute(&context, &arguments),
         Command::Optimizer(arguments) => optimizer::execute(&arguments),
     }
 }
