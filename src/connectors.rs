@@ -15,6 +15,7 @@ pub fn bundled() -> Registry {
     Registry::new()
         .with::<servo_connector_kube_metrics::KubeMetrics>()
         .with::<servo_connector_kubernetes::Kubernetes>()
+        .with::<servo_connector_opsani_dev::OpsaniDev>()
         .with::<servo_connector_process::Process>()
         .with::<servo_connector_prometheus::Prometheus>()
         .with::<servo_connector_scripts::Scripts>()

@@ -216,7 +216,7 @@ impl Context {
                 let hint = if self.config_file.is_some() {
                     ""
                 } else {
-                    "; make one with `servo init`, or name one with --config-file"
+                    ": make one with `servo init`, name one with --config-file, or try `make demo` in a checkout"
                 };
                 Failure::Usage(format!(
                     "Invalid value: Config file '{}' does not exist{hint}",

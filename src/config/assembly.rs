@@ -441,9 +441,13 @@ impl Unknown {
             let prefix = variable(kind.metadata().default_name);
             self.names.retain(|name| !shape.recognises(&prefix, name));
         }
-        let fields = self.routes.iter().flat_map(|(route, kind)| {
-            let prefix = variable(route);
-            let fields = shapes.of(kind).variables(&prefix);
+        let types = registry
+            .types()
+            .iter()
+            .map(|kind| (kind.metadata().default_name.to_owned(), kind.clone()));
+        let routes = self.routes.iter().cloned().chain(types);
+        let fields = routes.flat_map(|(route, kind)| {
+            let fields = shapes.of(&kind).variables(&variable(&route));
             fields.into_iter().map(|(_, name)| name)
         });
         let sections = [("SERVO_SETTINGS", &SETTINGS), ("SERVO_CHECKS", &CHECKS)]

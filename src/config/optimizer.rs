@@ -136,6 +136,7 @@ pub(super) fn read(
     {
         keys = replaced;
     }
+    refuse_unknown(&mut keys, findings);
     let kind = kind(&keys, sources, findings)?;
     match kind {
         None => None,
@@ -174,6 +175,25 @@ fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
         }
     }
     Some(keys)
+}
+
+/// Refuses keys that are those of no kind, and leaves them out.
+fn refuse_unknown(keys: &mut Mapping, findings: &mut Findings) {
+    let mut known = vec!["embedded".to_owned()];
+    for shape in [&OPSANI, &APPDYNAMICS] {
+        known.extend(shape.keys_at(&[""; 0]));
+    }
+    keys.retain(|key, _| {
+        let key = key.as_str().unwrap_or_default();
+        let fine = known.iter().any(|k| k == key);
+        if !fine {
+            findings.problems.push(
+                Problem::new(&["optimizer", key], "extra fields not permitted")
+                    .suggest(key, known.iter().map(String::as_str)),
+            );
+        }
+        fine
+    });
 }
 
 /// `SERVO_OPTIMIZER` holds a whole stanza as JSON, which the file wins over key by key.
