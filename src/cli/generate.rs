@@ -8,8 +8,8 @@ use super::{
     replace::{Readers, replace},
 };
 use crate::config::{
-    self, Descriptors, Generate, Generated, LoadOptions, Need, OptimizerFlags, Problem,
-    Shapes, Source,
+    self, Descriptors, Generate, Generated, LoadOptions, Need, OptimizerFlags, Problem, Shapes,
+    Source,
 };
 
 /// Write a configuration with samples of the connectors' stanzas
@@ -20,7 +20,7 @@ use crate::config::{
 pub(super) struct Arguments {
     /// Connector types such as vegeta, or names of your own with their types, such as load:vegeta
     #[arg(value_name = "CONNECTORS")]
-    connectors: Vec<String>,
+    pub(super) connectors: Vec<String>,
 
     /// The file to write; - for stdout alone [default: servo.yaml, or what --config-file names]
     #[arg(short, long, value_name = "FILE")]
@@ -95,7 +95,9 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
     if arguments.append && target.path.exists() {
         append(context, &target, &document)?;
     } else {
-        if !arguments.force && target.exists() && !target.may_be_overwritten(&mut Prompter::new()?)?
+        if !arguments.force
+            && target.exists()
+            && !target.may_be_overwritten(&mut Prompter::new()?)?
         {
             return Err(Failure::Aborted);
         }
@@ -190,7 +192,7 @@ pub(super) fn document(context: &Context, what: &Generate<'_>) -> Result<String,
     Ok(text)
 }
 
-fn reasons(problems: &[Problem]) -> String {
+pub(super) fn reasons(problems: &[Problem]) -> String {
     let reasons: Vec<&str> = problems.iter().map(|p| p.message.as_str()).collect();
     reasons.join("; ")
 }

@@ -5,6 +5,8 @@
 
 mod adjust;
 mod command_line;
+mod completions;
+mod connector_group;
 mod connectors;
 mod describe;
 mod generate;
@@ -26,11 +28,14 @@ mod version;
 
 use std::process::ExitCode;
 
-use clap::{ArgMatches, FromArgMatches, Subcommand, ValueEnum};
+use clap::{FromArgMatches, Subcommand, ValueEnum};
 use servo_dispatch::Registry;
 use thiserror::Error;
 
 pub(crate) use root::{Context, Selection};
+
+use command_line::Parsed;
+use root::{InPlaceOfCommand, in_place_of_command};
 
 use crate::daemon::InitError;
 
@@ -49,6 +54,9 @@ enum Command {
     Adjust(adjust::Arguments),
     Version(version::Arguments),
     Optimizer(optimizer::Arguments),
+    Completions(completions::Arguments),
+    #[command(hide = true)]
+    ManPages(completions::ManPages),
 }
 
 /// What results look like.
@@ -56,6 +64,7 @@ enum Command {
 enum Output {
     /// For people
     #[default]
+    #[value(alias = "text")]
     Table,
     /// For programs
     Json,
@@ -84,6 +93,9 @@ enum Failure {
     /// Ended by a signal: exit code 128 + N.
     #[error("interrupted by {}", .0.name())]
     Interrupted(crate::daemon::Signal),
+    /// Who read the results has had enough, as `head` does: exit code 0.
+    #[error("nobody reads the results any more")]
+    Unread,
 }
 
 /// Runs the program with the connectors of `registry`, and says how it ended.
@@ -92,15 +104,17 @@ pub fn main(registry: Registry) -> ExitCode {
     if let Some(ended) = servo_connector_process::warden::entry() {
         return ended;
     }
-    let command = command_line::command(&registry);
-    let matches = match command_line::parse(command) {
-        Ok(matches) => matches,
+    let parsed = match command_line::parse(&registry) {
+        Ok(parsed) => parsed,
         Err(code) => return code,
     };
-    match execute(&matches, registry) {
+    match execute(&parsed, registry) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            if !matches!(failure, Failure::Told | Failure::ToldUsage) {
+            if !matches!(
+                failure,
+                Failure::Told | Failure::ToldUsage | Failure::Unread
+            ) {
                 eprintln!("{}", failure.text());
             }
             failure.exit_code()
@@ -108,11 +122,34 @@ pub fn main(registry: Registry) -> ExitCode {
     }
 }
 
-fn execute(matches: &ArgMatches, registry: Registry) -> Result<(), Failure> {
+fn execute(parsed: &Parsed, registry: Registry) -> Result<(), Failure> {
+    let matches = &parsed.matches;
+    match (&parsed.group, matches.subcommand()) {
+        (Some(group), Some((_, below))) => {
+            let (context, _log) = Context::new(matches, registry, false)?;
+            return group.execute(&context, below);
+        }
+        (_, None) => {
+            return match in_place_of_command(matches) {
+                Some(InPlaceOfCommand::InstallCompletion) => completions::install(&registry),
+                Some(InPlaceOfCommand::ShowCompletion(shell)) => {
+                    completions::show(&registry, shell)
+                }
+                None => Err(Failure::Usage("Missing command.".to_owned())),
+            };
+        }
+        (None, Some(_)) => {}
+    }
     // The options of the root and the subcommand's own are read from the same matches: what
     // cannot be read here was refused when the words were parsed.
     let misread = |e: clap::Error| Failure::Usage(e.to_string());
     let command = Command::from_arg_matches(matches).map_err(misread)?;
+    // These tell of the program alone, whatever the configuration is.
+    match &command {
+        Command::Completions(arguments) => return completions::execute(&registry, arguments),
+        Command::ManPages(arguments) => return completions::man_pages(&registry, arguments),
+        _ => {}
+    }
     let lasting = matches!(command, Command::Run(_) | Command::Optimizer(_));
     let (context, _log) = Context::new(matches, registry, lasting)?;
     match command {
@@ -128,6 +165,7 @@ fn execute(matches: &ArgMatches, registry: Registry) -> Result<(), Failure> {
         Command::Adjust(arguments) => adjust::execute(&context, &arguments),
         Command::Version(arguments) => version::execute(&context, &arguments),
         Command::Optimizer(arguments) => optimizer::execute(&arguments),
+        Command::Completions(_) | Command::ManPages(_) => Ok(()),
     }
 }
 
@@ -141,6 +179,7 @@ impl Failure {
 
     fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Failure::Unread => 0,
             Failure::Failed(_) | Failure::Told | Failure::Aborted => 1,
             Failure::Usage(_) | Failure::ToldUsage => 2,
             Failure::Interrupted(signal) => signal.exit_code(),
@@ -162,7 +201,7 @@ fn print(text: &str) -> Result<(), Failure> {
     use std::io::Write;
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Err(Failure::Unread),
         other => other.map_err(|e| Failure::Failed(format!("cannot write to stdout: {e}"))),
     }
 }

@@ -10,7 +10,7 @@ use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use secrecy::SecretString;
 use servo_dispatch::Registry;
 
-use super::Failure;
+use super::{Failure, completions::Shell};
 use crate::{
     config::{
         self, AssemblyConfig, DaemonConfig, Descriptors, Environment, LoadError, LoadOptions,
@@ -77,6 +77,21 @@ pub(super) struct RootOptions {
     /// Its whole URL, used as it is [env var: OPSANI_URL]
     #[arg(long, value_name = "URL")]
     url: Option<String>,
+
+    /// Install completion for the shell that the variable SHELL names
+    #[arg(long, conflicts_with = "show_completion")]
+    install_completion: bool,
+
+    /// Print the completion script of a shell [default: the one that the variable SHELL names]
+    #[arg(long, value_name = "SHELL", num_args = 0..=1, value_enum)]
+    show_completion: Option<Option<Shell>>,
+}
+
+/// What the options of the root ask for in place of a command.
+pub(super) enum InPlaceOfCommand {
+    InstallCompletion,
+    /// Of the shell, or else of that of the user.
+    ShowCompletion(Option<Shell>),
 }
 
 /// What all commands share.
@@ -116,13 +131,9 @@ impl Context {
             .map_err(|e| Failure::Usage(e.to_string()))?;
         let environment = Environment::of_process(dotenv);
         let variable = |name: &str| environment.get(name);
-        let path = |name: &str| variable(name).map(PathBuf::from);
-        let daemon_file = options
-            .daemon_file
-            .or_else(|| path("SERVO_DAEMON_FILE"))
-            .unwrap_or_else(|| PathBuf::from("servo.toml"));
-        let daemon = DaemonConfig::load(&daemon_file)
+        let daemon = DaemonConfig::load(&options.daemon_file(&environment))
             .map_err(|e| Failure::Failed(format!("invalid daemon configuration: {e}")))?;
+        let config_file = options.config_file(&environment, &daemon);
         let level = options
             .log_level
             .or_else(|| variable("SERVO_LOG_LEVEL").map(str::to_owned))
@@ -153,10 +164,7 @@ impl Context {
         }
         let context = Self {
             registry,
-            config_file: options
-                .config_file
-                .or_else(|| path("SERVO_CONFIG_FILE"))
-                .or_else(|| daemon.assembly_file.clone()),
+            config_file,
             name: options
                 .name
                 .or_else(|| variable("SERVO_NAME").map(str::to_owned)),
@@ -179,7 +187,7 @@ impl Context {
     /// The assembly file.
     pub(super) fn source(&self) -> Source {
         let file = self.config_file.as_deref();
-        Source::new(file.unwrap_or(Path::new("servo.yaml")), &self.directory)
+        Source::new(file.unwrap_or(Path::new(DEFAULT_FILE)), &self.directory)
     }
 
     /// How documents are read, without anything special.
@@ -232,7 +240,19 @@ impl Context {
 
     /// The servos that the command is for: all, or the one that was named.
     pub(super) fn servos(&self, options: &LoadOptions<'_>) -> Result<Selection, Failure> {
-        let assembly = self.load(options)?;
+        self.select(self.load(options)?)
+    }
+
+    /// As [`Context::servos`], without telling of what is odd about the file: for those who only
+    /// look something up before a command that tells.
+    pub(super) fn quiet_servos(&self, options: &LoadOptions<'_>) -> Result<Selection, Failure> {
+        let source = self.source();
+        let assembly =
+            config::load(&source, options).map_err(|error| self.load_failure(&source, error))?;
+        self.select(assembly)
+    }
+
+    fn select(&self, assembly: AssemblyConfig) -> Result<Selection, Failure> {
         let mut servos = assembly.servos;
         let several = servos.len() > 1;
         if let Some(name) = &self.name {
@@ -275,6 +295,29 @@ impl Context {
     pub(super) fn is_set(&self, variable: &str) -> Result<bool, Failure> {
         truth(&self.environment, variable)
     }
+}
+
+/// What is asked for in place of a command, if anything is.
+pub(super) fn in_place_of_command(matches: &ArgMatches) -> Option<InPlaceOfCommand> {
+    let options = RootOptions::from_arg_matches(matches).ok()?;
+    match options.show_completion {
+        Some(shell) => Some(InPlaceOfCommand::ShowCompletion(shell)),
+        None => options
+            .install_completion
+            .then_some(InPlaceOfCommand::InstallCompletion),
+    }
+}
+
+/// The assembly file of a command line whose command is not known yet, if that can be told.
+pub(super) fn assembly_file(matches: &ArgMatches) -> Option<Source> {
+    let options = RootOptions::of(matches).ok()?;
+    let directory = std::env::current_dir().ok()?;
+    let (dotenv, _) = config::read_dotenv(&directory, &options.dotenv()).ok()?;
+    let environment = Environment::of_process(dotenv);
+    let daemon = DaemonConfig::load(&options.daemon_file(&environment)).ok()?;
+    let file = options.config_file(&environment, &daemon);
+    let file = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
+    Some(Source::new(&file, &directory))
 }
 
 fn truth(environment: &Environment, variable: &str) -> Result<bool, Failure> {
@@ -325,6 +368,21 @@ impl RootOptions {
         Ok(options)
     }
 
+    /// The assembly file, where it is named anywhere.
+    fn config_file(&self, environment: &Environment, daemon: &DaemonConfig) -> Option<PathBuf> {
+        let variable = || environment.get("SERVO_CONFIG_FILE").map(PathBuf::from);
+        self.config_file
+            .clone()
+            .or_else(variable)
+            .or_else(|| daemon.assembly_file.clone())
+    }
+
+    fn daemon_file(&self, environment: &Environment) -> PathBuf {
+        let variable = || environment.get("SERVO_DAEMON_FILE").map(PathBuf::from);
+        let file = self.daemon_file.clone().or_else(variable);
+        file.unwrap_or_else(|| PathBuf::from("servo.toml"))
+    }
+
     fn dotenv(&self) -> config::Dotenv {
         if self.no_env_file {
             config::Dotenv::None
@@ -335,6 +393,9 @@ impl RootOptions {
         }
     }
 }
+
+/// The assembly file where none is named.
+const DEFAULT_FILE: &str = "servo.yaml";
 
 const LATE_CONFIG_FILE: &str = "late-config-file";
 const LATE_NAME: &str = "late-name";

@@ -1,4 +1,5 @@
-//! What is said of words that are not understood (`spec/config-and-cli.md` §7.1).
+//! What the program says of its own words: help, and what is wrong with words that it does not
+//! understand (`spec/config-and-cli.md` §7.1).
 
 use clap::{
     Command,
@@ -7,15 +8,84 @@ use clap::{
 
 /// The usage, where to find help, and what is wrong.
 pub(super) fn report(error: &Error, command: &Command) -> String {
-    let path = path_of(command, std::env::args().skip(1));
     let usage = match error.get(ContextKind::Usage) {
-        Some(ContextValue::StyledStr(usage)) => usage.to_string().trim().to_owned(),
-        _ => format!("Usage: {path} [OPTIONS]"),
+        Some(ContextValue::StyledStr(usage)) => Some(usage.to_string().trim().to_owned()),
+        _ => None,
     };
+    let path = match &usage {
+        Some(usage) => path_in(usage),
+        None => path_of(command, std::env::args().skip(1)),
+    };
+    let usage = usage.unwrap_or_else(|| match path.split_once(' ') {
+        Some(_) => format!("Usage: {path} [OPTIONS]"),
+        None => format!("Usage: {path} [OPTIONS] COMMAND [ARGS]..."),
+    });
     format!(
-        "{usage}\nTry '{path} --help' for help.\n\nError: {}",
+        "{}\nTry '{path} --help' for help.\n\nError: {}",
+        plain(&usage),
         message(error)
     )
+}
+
+/// Help with values as `FILE` where clap writes `<FILE>`. What stands in columns keeps its place.
+pub(super) fn plain(help: &str) -> String {
+    let lines: Vec<String> = help.lines().map(plain_line).collect();
+    lines.join("\n")
+}
+
+fn plain_line(line: &str) -> String {
+    let indented = line.len() - line.trim_start().len();
+    // The first column of a list ends where two blanks follow.
+    let end = line
+        .get(indented..)
+        .and_then(|rest| rest.find("  "))
+        .filter(|_| indented > 0)
+        .map(|length| indented + length);
+    match end {
+        Some(end) => {
+            let (left, right) = line.split_at(end);
+            let bare = without_brackets(left);
+            let lost = left.len() - bare.len();
+            format!("{bare}{:lost$}{right}", "")
+        }
+        None => without_brackets(line),
+    }
+}
+
+fn without_brackets(text: &str) -> String {
+    let is_value = |name: &str| {
+        !name.is_empty()
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || "_-.=|".contains(c))
+    };
+    let mut bare = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('<') {
+        bare.push_str(before);
+        match after.split_once('>') {
+            Some((name, behind)) if is_value(name) => {
+                bare.push_str(name);
+                rest = behind;
+            }
+            _ => {
+                bare.push('<');
+                rest = after;
+            }
+        }
+    }
+    bare + rest
+}
+
+/// The program's name and the commands that a usage line begins with.
+fn path_in(usage: &str) -> String {
+    usage
+        .trim_start_matches("Usage:")
+        .split_whitespace()
+        .take_while(|word| !word.starts_with(['[', '<', '-', '(']))
+        .take_while(|word| *word != "COMMAND")
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// The program's name and the commands that `words` go through.
@@ -86,10 +156,44 @@ fn message(error: &Error) -> String {
                 .unwrap_or_else(|| format!("'{value}' is not valid"));
             format!("Invalid value for '{argument}': {cause}")
         }
+        ErrorKind::ArgumentConflict => {
+            let other = text(ContextKind::PriorArg).unwrap_or_default();
+            let bare = |text: &str| text.split([' ', '=']).next().unwrap_or_default().to_owned();
+            let (argument, other) = (bare(&argument), bare(&other));
+            if other.is_empty() || other == argument {
+                format!("{argument} cannot be given more than once")
+            } else {
+                format!("{argument} and {other} cannot both be given")
+            }
+        }
         _ => {
             let whole = error.to_string();
             let line = whole.lines().next().unwrap_or_default();
-            line.trim_start_matches("error: ").to_owned()
+            plain(line.trim_start_matches("error: "))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_stand_without_brackets_and_columns_keep_their_places() {
+        let help = "Usage: servo show [OPTIONS] <COMMAND>\n\n  -c, --file <FILE>  Which\n  -h, --help         Print <b> help";
+        assert_eq!(
+            plain(help),
+            "Usage: servo show [OPTIONS] COMMAND\n\n  -c, --file FILE    Which\n  -h, --help         Print <b> help"
+        );
+    }
+
+    #[test]
+    fn the_commands_of_a_usage_line() {
+        assert_eq!(path_in("Usage: servo [OPTIONS] COMMAND [ARGS]..."), "servo");
+        assert_eq!(
+            path_in("Usage: servo show events [OPTIONS]"),
+            "servo show events"
+        );
+        assert_eq!(path_in("servo adjust <A.B=C>"), "servo adjust");
     }
 }

@@ -11,7 +11,7 @@ use crate::connectors::SERVO;
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// A connector type, in place of the program
-    connector: Option<String>,
+    pub(super) connector: Option<String>,
     /// Name and version alone
     #[arg(short, long)]
     short: bool,
