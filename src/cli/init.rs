@@ -11,7 +11,7 @@ use servo_protocol::OptimizerId;
 
 use super::{
     Context, Failure,
-    generate::{Target, descriptors, document},
+    generate::{Target, descriptors, document, reasons},
     print,
     prompt::{Prompter, words},
     replace::{Readers, replace},
@@ -264,8 +264,8 @@ impl Session<'_> {
                     kind.map_or(word, |kind| kind.metadata().default_name.to_owned())
                 })
                 .collect();
-            match descriptors(context, &chosen) {
-                Ok(_) => return Ok(chosen),
+            match acceptable(context, &chosen) {
+                Ok(()) => return Ok(chosen),
                 Err(error) => eprintln!("Error: {error}"),
             }
         }
@@ -281,6 +281,19 @@ impl Credentials {
             assignment("SERVO_LOG_LEVEL", "DEBUG"),
         ]
         .concat()
+    }
+}
+
+/// Whether connectors can be had under these words.
+fn acceptable(context: &Context, words: &[String]) -> Result<(), Failure> {
+    let (mut problems, mut warnings) = (Vec::new(), Vec::new());
+    if let Some(descriptors) = descriptors(context, words)? {
+        descriptors.routes(&context.registry, &mut problems, &mut warnings);
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Failure::Usage(reasons(&problems)))
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
     thread,
 };
 
+use dialoguer::console::Term;
 use rustix::termios::{self, LocalModes, OptionalActions, Termios};
 use secrecy::SecretString;
 use tokio::{runtime::Runtime, sync::oneshot};
@@ -54,11 +55,10 @@ impl Prompter {
     /// One line that a terminal does not show.
     pub(super) fn hidden(&mut self, prompt: &str) -> Result<SecretString, Failure> {
         show(prompt)?;
-        let silence = self
-            .is_terminal
-            .then(|| Restored::afterwards().silently());
+        let silence = self.is_terminal.then(|| Restored::afterwards().silently());
         let answer = self.answer();
-        if silence.is_some() {
+        // The line break was not shown either; where there is no answer, `wait` has made one.
+        if silence.is_some() && answer.is_ok() {
             show("\n")?;
         }
         answer.map(SecretString::from)
@@ -90,15 +90,15 @@ impl Prompter {
         let _restored = Restored::afterwards();
         let (question, names) = (question.to_owned(), items.to_vec());
         let chosen = self.wait(move || {
-            let terminal = dialoguer::console::Term::stderr();
-            let chosen = dialoguer::MultiSelect::new()
+            dialoguer::MultiSelect::new()
                 .with_prompt(question)
                 .items(&names)
-                .interact_on(&terminal);
-            let _ = terminal.show_cursor();
-            chosen.map(Some).map_err(|dialoguer::Error::IO(e)| e)
-        })?;
-        Ok(chosen
+                .interact_on(&Term::stderr())
+                .map(Some)
+                .map_err(|dialoguer::Error::IO(e)| e)
+        });
+        let _ = Term::stderr().show_cursor();
+        Ok(chosen?
             .into_iter()
             .filter_map(|index| items.get(index).cloned())
             .collect())

@@ -49,7 +49,10 @@ fn attempt(path: &Path, text: &[u8], readers: Readers) -> io::Result<()> {
     if let Some(existing) = &existing
         && !existing.is_file()
     {
-        return OpenOptions::new().write(true).open(&target)?.write_all(text);
+        return OpenOptions::new()
+            .write(true)
+            .open(&target)?
+            .write_all(text);
     }
     let temporary = Temporary::beside(&target)?;
     let mode = match readers {

@@ -90,9 +90,7 @@ fn check(
     };
     let mut assembly = match config::load(source, options) {
         Ok(assembly) => assembly,
-        Err(LoadError::Source(
-            error @ (SourceError::Missing(_) | SourceError::Directory(_)),
-        )) => {
+        Err(LoadError::Source(error @ (SourceError::Missing(_) | SourceError::Directory(_)))) => {
             tell(format!("Error: Invalid value for '--file' / '-f': {error}"));
             return Ok(Verdict::WrongUsage);
         }
