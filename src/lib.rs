@@ -3,11 +3,12 @@
 //!
 //! This is the façade for programs of their own connectors: a `main` of one line,
 //! `servo::cli::main(servo::connectors::bundled().with::<MyConnector>())`, is a servo that knows
-//! `MyConnector` too. What a connector is, [`servo_dispatch`] says.
+//! `MyConnector` too, with all commands, its part of the schema, and its own group of commands.
+//! What a connector is, [`servo_dispatch`] says; `examples/spool.rs` is a whole one.
 
 pub mod cli;
 pub mod config;
 pub mod connectors;
 pub mod daemon;
 
-pub use {servo_dispatch, servo_messages};
+pub use {jiff, serde_json, servo_dispatch, servo_messages};
