@@ -5,16 +5,19 @@
 
 mod adjust;
 mod command_line;
+mod config;
 mod completions;
 mod connector_group;
 mod connectors;
 mod describe;
 mod generate;
 mod init;
+mod inject;
 mod list;
 mod live;
 mod measure;
 mod optimizer;
+mod promote;
 mod prompt;
 mod replace;
 mod root;
@@ -46,12 +49,17 @@ enum Command {
     List(list::Arguments),
     Connectors(connectors::Arguments),
     Show(show::Arguments),
+    #[command(alias = "settings")]
+    Config(config::Arguments),
     Generate(generate::Arguments),
     Run(run::Arguments),
     Validate(validate::Arguments),
     Describe(describe::Arguments),
     Measure(measure::Arguments),
     Adjust(adjust::Arguments),
+    InjectSidecar(inject::Arguments),
+    EjectSidecar(inject::EjectArguments),
+    Promote(promote::Arguments),
     Version(version::Arguments),
     Optimizer(optimizer::Arguments),
     Completions(completions::Arguments),
@@ -157,12 +165,16 @@ fn execute(parsed: &Parsed, registry: Registry) -> Result<(), Failure> {
         Command::List(arguments) => list::execute(&context, &arguments),
         Command::Connectors(arguments) => connectors::execute(&context, &arguments),
         Command::Show(arguments) => show::execute(&context, &arguments),
+        Command::Config(arguments) => config::execute(&context, &arguments),
         Command::Generate(arguments) => generate::execute(&context, &arguments),
         Command::Run(arguments) => run::execute(&context, &arguments),
         Command::Validate(arguments) => validate::execute(&context, &arguments),
         Command::Describe(arguments) => describe::execute(&context, &arguments),
         Command::Measure(arguments) => measure::execute(&context, &arguments),
         Command::Adjust(arguments) => adjust::execute(&context, &arguments),
+        Command::InjectSidecar(arguments) => inject::inject(&context, &arguments),
+        Command::EjectSidecar(arguments) => inject::eject(&context, &arguments),
+        Command::Promote(arguments) => promote::execute(&context, &arguments),
         Command::Version(arguments) => version::execute(&context, &arguments),
         Command::Optimizer(arguments) => optimizer::execute(&arguments),
         Command::Completions(_) | Command::ManPages(_) => Ok(()),

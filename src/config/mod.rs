@@ -9,6 +9,7 @@ mod daemon;
 mod diff;
 mod document;
 mod dotenv;
+mod effective;
 mod environment;
 mod generate;
 mod given;
@@ -26,6 +27,7 @@ pub use daemon::{
 pub use diff::{Diff, diff};
 pub use document::ServoConfig;
 pub use dotenv::{Dotenv, DotenvError, DotenvWarning, assignment, read as read_dotenv};
+pub use effective::{Effective, Show, effective, origin};
 pub use environment::Environment;
 pub use generate::{Generate, Generated, generate};
 pub use given::{Given, Origin};
