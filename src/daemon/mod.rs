@@ -1,12 +1,14 @@
 //! The running program: its actor system, supervision tree, signals and logs.
 
 pub mod banner;
+mod fitness;
 pub mod logging;
 mod optimizers;
 pub mod run;
 mod signals;
 mod tree;
 
+pub use fitness::Unfit;
 pub use logging::InitError;
 pub use optimizers::{OptimizerError, Optimizers};
 pub use run::{RunError, Study, run};

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rustix::process::Signal;
+use servo_doubles::{PrometheusAnswer, PrometheusDouble};
 
 use crate::{
     bench::{Bench, SOON},
@@ -108,21 +109,21 @@ fn adjustments_that_nobody_takes() {
     for (code, adjustment, parts) in [
         (2, "toy=3", &["component.setting=value"] as &[&str]),
         (
-            2,
+            1,
             "toy.speed=3",
             &["toy", "no setting 'speed'", "rounds, codec"],
         ),
         (
-            2,
+            1,
             "tory.rounds=3",
-            &["no component found named 'tory'", "toy"],
+            &["no component found named 'tory'", "did you mean 'toy'?"],
         ),
-        (2, "toy.rounds=9", &["rounds", "9", "8"]),
-        (2, "toy.rounds=0", &["rounds", "0", "1"]),
-        (2, "toy.rounds=NaN", &["rounds", "NaN"]),
-        (2, "toy.rounds=many", &["rounds", "many"]),
+        (1, "toy.rounds=9", &["rounds", "9", "8"]),
+        (1, "toy.rounds=0", &["rounds", "0", "1"]),
+        (1, "toy.rounds=NaN", &["rounds", "NaN"]),
+        (1, "toy.rounds=many", &["rounds", "many"]),
         (
-            2,
+            1,
             "toy.codec=missing",
             &["codec", "missing", "plain", "dense"],
         ),
@@ -133,9 +134,21 @@ fn adjustments_that_nobody_takes() {
         bench.assert_nothing_left(Duration::from_secs(1));
     }
     bench.write("servo.yaml", "wait: {measure_enabled: true}");
-    let ended = bench.run(&["adjust", "toy.rounds=3"]);
-    assert_ne!(ended.code, Some(0), "{ended}");
-    assert!(!ended.stderr.is_empty(), "{ended}");
+    bench
+        .run(&["adjust", "toy.rounds=3"])
+        .assert_code(1)
+        .assert_stderr(&["adjustment failed: no connector handled the request"]);
+    bench
+        .run(&["adjust", "setting=value"])
+        .assert_code(2)
+        .assert_stderr(&[
+            "unable to parse setting descriptor 'setting=value': expected format is `component.setting=value`",
+        ]);
+    bench.run(&["adjust"]).assert_code(2);
+    bench
+        .run(&["promote"])
+        .assert_code(1)
+        .assert_stderr(&["no connector handled the request"]);
 }
 
 #[test]
@@ -193,7 +206,17 @@ fn several_servos_one_after_the_other() {
         .assert_code(0)
         .assert_stdout(&["left\nMETRIC", "right\nMETRIC"]);
     let ended = bench.run(&["-n", "right", "measure", "-d", "300ms", "throughput"]);
-    assert!(ended.assert_code(0).stdout.starts_with("METRIC"), "{ended}");
+    // The heading stays, for the file has several.
+    assert!(
+        ended.assert_code(0).stdout.starts_with("right\nMETRIC"),
+        "{ended}"
+    );
+    assert!(!ended.stdout.contains("left"), "{ended}");
+    let ended = bench.run(&["measure", "-d", "300ms", "throughput", "-o", "json"]);
+    let all = ended.assert_code(0).json();
+    assert_eq!(all[0]["servo"], "left", "{ended}");
+    assert_eq!(all[1]["servo"], "right", "{ended}");
+    assert!(all[1]["metrics"]["throughput"].is_object(), "{ended}");
     bench.assert_nothing_left(Duration::from_secs(1));
 }
 
@@ -212,4 +235,179 @@ fn ctrl_c_while_an_adjustment_waits_for_the_application() {
     servo.signal(Signal::INT);
     servo.ended(Duration::from_secs(10)).assert_code(130);
     bench.assert_nothing_left(Duration::from_secs(1));
+}
+
+#[test]
+fn readings_with_ages_times_and_sources() {
+    let prometheus = PrometheusDouble::start();
+    prometheus.answer("scalar", PrometheusAnswer::Constant(31337.0));
+    let bench = Bench::new();
+    let stanza = |name: &str, metric: &str| {
+        format!(
+            "{name}:\n  base_url: {}\n  metrics: [{{name: {metric}, query: scalar, unit: rpm}}]\n",
+            prometheus.base_url()
+        )
+    };
+    bench.write(
+        "servo.yaml",
+        &format!(
+            "connectors: {{one: prometheus, two: prometheus, pause: wait}}\n{}{}pause: {{measure_enabled: true}}\n",
+            stanza("one", "load"),
+            stanza("two", "heat"),
+        ),
+    );
+    let ended = bench.run(&["measure"]);
+    ended
+        .assert_code(0)
+        .assert_stdout(&["31337.00 (just now)", "rpm", "heat", "load"]);
+    let ended = bench.run(&["measure", "--no-humanize", "load"]);
+    ended.assert_code(0).assert_stdout(&["31337.00 (20"]);
+    assert!(!ended.stdout.contains("heat"), "{ended}");
+    for names in [&["-c", "one,two"] as &[&str], &["-c", "one", "-c", "two"]] {
+        let ended = bench.run(&[&["measure"], names].concat());
+        ended
+            .assert_code(0)
+            .assert_stdout(&["(just now) [one{", "(just now) [two{"]);
+    }
+    bench
+        .run(&["measure", "-v", "load"])
+        .assert_code(0)
+        .assert_stdout(&["CONNECTOR", "ANNOTATION", "METADATA", "one"]);
+    // Only who has the metric is asked.
+    let before = prometheus.received().len();
+    bench.run(&["measure", "-c", "two", "heat"]).assert_code(0);
+    assert_eq!(prometheus.received().len(), before + 1);
+    for (arguments, text) in [
+        (
+            &["measure", "-d", "5x"] as &[&str],
+            "invalid duration parameter: Unknown unit 'x' in duration '5x'",
+        ),
+        (&["measure", "-d", "-5s"], "invalid duration parameter"),
+        (
+            &["measure", "lod"],
+            "no metric found named 'lod' (did you mean 'load'?)",
+        ),
+        (
+            &["measure", "-c", "nope"],
+            "no connector found named 'nope'",
+        ),
+        (&["describe", "nope"], "no connector found named 'nope'"),
+    ] {
+        let ended = bench.run(arguments);
+        ended.assert_code(2).assert_stderr(&[text]);
+        assert_eq!(ended.stdout, "", "{ended}");
+    }
+    bench
+        .run(&["describe", "pause", "one"])
+        .assert_stderr(&["connector 'pause' has no handler for describe"])
+        .assert_code(0)
+        .assert_stdout(&["one", "load (rpm)"]);
+}
+
+#[test]
+fn adjustments_that_are_only_looked_at_or_forced() {
+    let (bench, toy) = bench();
+    let ended = bench.run(&["adjust", "--dry-run", "toy.rounds=2"]);
+    ended
+        .assert_code(0)
+        .assert_stdout(&["SETTING", "PRESENT", "WANTED", "toy.rounds"]);
+    let json = bench.run(&["adjust", "--dry-run", "-o", "json", "toy.rounds=2"]);
+    let changes = &json.assert_code(0).json()["adjustments"];
+    assert_eq!(changes[0]["present"], 4, "{json}");
+    assert_eq!(changes[0]["wanted"], 2, "{json}");
+    bench
+        .run(&["adjust", "--timeout", "soon", "toy.rounds=2"])
+        .assert_code(2)
+        .assert_stderr(&["invalid timeout parameter"]);
+    // Past the checks it is the connector who refuses, and says how it ended.
+    bench
+        .run(&["adjust", "--force", "toy.rounds=99"])
+        .assert_code(1)
+        .assert_stderr(&["process rejected", "99"]);
+    assert_eq!(toy.get("/count"), None);
+    bench.assert_nothing_left(SOON);
+}
+
+/// The one that cannot does not keep the other from it.
+#[test]
+fn a_servo_that_cannot_run_beside_one_that_can() {
+    let bench = Bench::new();
+    bench.write(
+        "servo.yaml",
+        &format!(
+            "name: left\noptimizer: {{id: example.com/left, token: t}}\n{}\n---\n\
+             name: right\noptimizer: {{id: example.com/right, token: t}}\nscripts: {{on: {{measure: [\"true\"]}}}}\n",
+            Toy::new().connectors()
+        ),
+    );
+    let ended = bench.run(&["measure", "-d", "300ms", "throughput"]);
+    ended
+        .assert_code(1)
+        .assert_stdout(&["left\nMETRIC", "throughput"])
+        .assert_stderr(&["servo \"right\": connector \"scripts\" of type scripts cannot run"]);
+    let ended = bench.run(&["-n", "right", "describe"]);
+    ended
+        .assert_code(1)
+        .assert_stderr(&["connector \"scripts\""]);
+    assert!(ended.took < Duration::from_secs(5), "{ended}");
+    assert_eq!(ended.stdout, "", "{ended}");
+}
+
+#[test]
+fn sidecars() {
+    let bench = Bench::new();
+    for (code, arguments, text) in [
+        (
+            2,
+            &["inject-sidecar", "web", "-i", "envoy", "-p", "80"] as &[&str],
+            "target must prefixed with Kubernetes object kind of \"deployment\", \"rollout\" or \"pod\"",
+        ),
+        (
+            2,
+            &["inject-sidecar", "deploy/web", "-i", "envoy"],
+            "service or port must be given",
+        ),
+        (2, &["inject-sidecar", "deploy/web", "-p", "80"], "--image"),
+        (
+            2,
+            &["inject-sidecar", "rollout/web", "-i", "envoy", "-s", "web"],
+            "Rollout sidecar injection is not yet implemented",
+        ),
+        (
+            2,
+            &["inject-sidecar", "pod/web", "-i", "envoy", "-s", "web"],
+            "Pod sidecar injection is not yet implemented",
+        ),
+        (
+            1,
+            &[
+                "inject-sidecar",
+                "deployment/web",
+                "-i",
+                "envoy",
+                "-s",
+                "web",
+            ],
+            "no Kubernetes client",
+        ),
+        (
+            2,
+            &["eject-sidecar", "rollout/web"],
+            "kind of \"deployment\" or \"pod\"",
+        ),
+        (
+            2,
+            &["eject-sidecar", "pod/web"],
+            "Pod sidecar ejection is not yet implemented",
+        ),
+        (
+            1,
+            &["eject-sidecar", "deploy/web", "-n", "prod"],
+            "no Kubernetes client",
+        ),
+    ] {
+        let ended = bench.run(arguments);
+        ended.assert_code(code).assert_stderr(&[text]);
+        assert_eq!(ended.stdout, "", "{ended}");
+    }
 }

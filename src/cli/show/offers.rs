@@ -10,7 +10,7 @@ use servo_dispatch::{Components, Metrics};
 use servo_messages::{Component, Description, Unit};
 
 use super::{
-    super::{Output, live, print, print_data, table},
+    super::{Output, live, print_data, table},
     Context, Failure, Of, Serialize, block, label,
 };
 
@@ -78,7 +78,8 @@ pub(super) fn components(
                 })
                 .collect();
             let table = table::render(["COMPONENT", "SETTINGS", "CONNECTOR"], rows);
-            return print(&block(&servo.name, servo.is_one_of_several(), &table));
+            servo.print_block(block(&servo.name, servo.is_one_of_several(), &table));
+            return Ok(());
         }
         items
             .borrow_mut()
@@ -122,7 +123,8 @@ pub(super) fn metrics(context: &Context, arguments: &MetricsArguments) -> Result
                 })
                 .collect();
             let table = table::render(["METRIC", "UNIT", "CONNECTORS"], rows);
-            return print(&block(&servo.name, servo.is_one_of_several(), &table));
+            servo.print_block(block(&servo.name, servo.is_one_of_several(), &table));
+            return Ok(());
         }
         items
             .borrow_mut()
