@@ -137,6 +137,12 @@ impl ConnectorType {
         }
     }
 
+    /// A connector of the type `C`, for a program that has its configuration from elsewhere than
+    /// a file.
+    pub fn configured<C: Connector>(config: C::Config) -> Arc<dyn ConfiguredConnector> {
+        Arc::new(Configured::<C>(Arc::new(config)))
+    }
+
     /// Name, version and the rest.
     pub fn metadata(&self) -> &Metadata {
         &self.metadata

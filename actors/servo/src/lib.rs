@@ -18,7 +18,7 @@ mod session;
 mod status;
 
 pub use assembly::{Assembly, AssemblyError};
-pub use policy::ServoPolicy;
+pub use policy::{Operator, Polling, Question, ServoPolicy};
 pub use servo::{NotStarted, ServoHandle, ServoSpec};
 pub use session::SessionError;
 pub use status::{CommandStatus, LastCommand, Phase, ServoStatus};

@@ -1,7 +1,8 @@
 //! The times and limits that a servo works by.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use servo_dispatch::ConnectorPolicy;
 use servo_protocol::Budget;
 
@@ -36,6 +37,45 @@ pub struct ServoPolicy {
     pub stop_connectors: Duration,
     /// How connectors' failures are met.
     pub connectors: ConnectorPolicy,
+    /// Whether the optimizer is asked for commands.
+    pub polling: Polling,
+}
+
+/// Whether a servo asks its optimizer for commands (`spec/optimizer-protocol.md` §10).
+#[derive(Clone, Default)]
+pub enum Polling {
+    /// It does.
+    #[default]
+    Always,
+    /// It says HELLO, and takes no commands until it is stopped.
+    Never,
+    /// When an operator agrees, each time anew.
+    WhenAllowed(Arc<dyn Operator>),
+}
+
+/// Somebody who is asked before a servo talks to its optimizer.
+pub trait Operator: Send + Sync {
+    /// Whether `servo` may take `step`.
+    fn allows<'a>(&'a self, servo: &'a str, step: Question) -> BoxFuture<'a, bool>;
+}
+
+/// What an operator is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Say HELLO? No ends the servo.
+    Connect,
+    /// Ask for the next command? No is asked again in a minute.
+    Poll,
+}
+
+impl fmt::Debug for Polling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Always => "Always",
+            Self::Never => "Never",
+            Self::WhenAllowed(_) => "WhenAllowed",
+        })
+    }
 }
 
 impl Default for ServoPolicy {
@@ -55,6 +95,7 @@ impl Default for ServoPolicy {
             finish_report: Duration::from_secs(3),
             stop_connectors: Duration::from_secs(10),
             connectors: ConnectorPolicy::default(),
+            polling: Polling::default(),
         }
     }
 }

@@ -19,12 +19,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     execution::{Execution, Verdict},
+    policy::{Polling, Question},
     servo::ServoSpec,
     status::{LastCommand, Phase, ServoStatus},
 };
 
 /// How long a servo that another deployment has replaced keeps quiet (§13).
 const DEPROVISIONED: Duration = Duration::from_secs(3600);
+/// How long a servo waits that may not ask for a command now (§10).
+const DECLINED: Duration = Duration::from_secs(60);
 /// The shortest pause after an answer that is no usable command (§12).
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
 /// The longest (§11).
@@ -174,6 +177,9 @@ impl Session {
         reached: &mut Reached,
     ) -> Result<Step, SessionError> {
         self.enter(Phase::Connecting);
+        if self.is_refused(Question::Connect, stopping).await {
+            return Ok(Step::Stop);
+        }
         tracing::info!(servo = %self.spec.name, optimizer = %self.client.display_url(), "Saying HELLO.");
         let request = self.request(Say::Hello(Hello {
             agent: self.spec.agent.clone(),
@@ -247,6 +253,18 @@ impl Session {
         self.enter(Phase::Polling);
         self.status
             .send_if_modified(|s| s.start_failure.take().is_some());
+        if matches!(self.spec.policy.polling, Polling::Never) {
+            self.enter(Phase::Idle);
+            tracing::info!(servo = %self.spec.name, "connected; not asking for commands");
+            stopping.cancelled().await;
+            return Step::Stop;
+        }
+        if self.is_refused(Question::Poll, stopping).await {
+            if !stopping.is_cancelled() {
+                tracing::info!(servo = %self.spec.name, "Sleeping for 1m");
+            }
+            return self.rest(DECLINED, State::Polling, stopping).await;
+        }
         tracing::debug!(servo = %self.spec.name, "getting next command");
         let answer = post_with_retry(
             &*self.client,
@@ -300,6 +318,15 @@ impl Session {
             CommandKind::Sleep(sleep) => Step::To(State::Sleeping(sleep)),
             _ => Step::To(State::Executing(Box::new(command))),
         }
+    }
+
+    /// Whether an operator is to be asked and does not agree, or the servo was told to stop.
+    async fn is_refused(&self, question: Question, stopping: &CancellationToken) -> bool {
+        let Polling::WhenAllowed(operator) = &self.spec.policy.polling else {
+            return false;
+        };
+        let answer = operator.allows(&self.spec.name, question);
+        stopping.run_until_cancelled(answer).await != Some(true)
     }
 
     async fn execute(&mut self, command: Command, stopping: &CancellationToken) -> Step {

@@ -14,6 +14,8 @@ pub enum Phase {
     Attaching,
     /// HELLO has not been answered.
     Connecting,
+    /// Connected, and takes no commands.
+    Idle,
     /// Waits for the next command.
     Polling,
     /// Carries out a command.
@@ -107,6 +109,7 @@ impl fmt::Display for Phase {
         match self {
             Phase::Attaching => f.write_str("attaching"),
             Phase::Connecting => f.write_str("connecting"),
+            Phase::Idle => f.write_str("idle"),
             Phase::Polling => f.write_str("polling"),
             Phase::Executing(operation) => write!(f, "executing {operation}"),
             Phase::Reporting(operation) => write!(f, "reporting {operation}"),
