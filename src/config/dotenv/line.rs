@@ -286,7 +286,9 @@ fn closing_brace(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn lines(text: &str) -> Vec<(usize, Result<(String, String), Cause>)> {
+    type Read = Result<(String, String), Cause>;
+
+    fn lines(text: &str) -> Vec<(usize, Read)> {
         let value = |assignment: Assignment<'_>| {
             let value = assignment.value.expanded(&|_| None, 1000)?;
             Ok((assignment.name.to_owned(), value))
