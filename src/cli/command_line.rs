@@ -166,7 +166,7 @@ fn whole(groups: &[Group]) -> Command {
     });
     let listed = listed(&command, groups);
     command
-        .help_template("{usage-heading} {usage}\n\n{about}\n\nOptions:\n{options}\n\n{after-help}")
+        .help_template("{usage-heading} {usage}\n\n{about}\n\nOptions:\n{options}{after-help}")
         .after_help(listed)
 }
 

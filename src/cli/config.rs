@@ -22,7 +22,7 @@ use crate::config::{
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Only these keys of the document, such as settings or the name of a connector
-    keys: Vec<String>,
+    pub(super) keys: Vec<String>,
     /// What it looks like
     #[arg(short, long, value_enum, default_value_t)]
     format: Format,

@@ -11,8 +11,9 @@ use servo_dispatch::{
 };
 
 use super::{
-    Context, Failure, Output, describe, generate,
+    Context, Failure, Output, config as configuration, describe, generate,
     live::{self, LiveServo},
+    show::events,
     table, validate, version,
 };
 use crate::config::{self, Need, ServoConfig};
@@ -39,7 +40,9 @@ pub(super) struct Group {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Common {
     Version,
+    Config,
     Describe,
+    Events,
     Generate,
     Validate,
 }
@@ -111,6 +114,7 @@ impl Group {
             .long(OUTPUT)
             .short('o')
             .alias("format")
+            .value_name("OUTPUT")
             .help("What it looks like")
             .value_parser(value_parser!(Output))
             .default_value("table");
@@ -205,6 +209,16 @@ impl Group {
                 arguments.connectors = vec![self.find(context, wanted)?];
                 describe::execute(context, &arguments)
             }
+            Common::Config => {
+                let mut arguments: configuration::Arguments = read(matches)?;
+                arguments.keys = vec![self.find(context, wanted)?];
+                configuration::execute(context, &arguments)
+            }
+            Common::Events => {
+                let mut arguments: events::Arguments = read(matches)?;
+                arguments.only = Some(self.find(context, wanted)?);
+                events::execute(context, &arguments)
+            }
             Common::Generate => {
                 let mut arguments: generate::Arguments = read(matches)?;
                 arguments.connectors = vec![match wanted {
@@ -270,9 +284,11 @@ impl Group {
 // === impl Common ===
 
 impl Common {
-    const ALL: [Self; 4] = [
+    const ALL: [Self; 6] = [
         Self::Version,
+        Self::Config,
         Self::Describe,
+        Self::Events,
         Self::Generate,
         Self::Validate,
     ];
@@ -280,7 +296,9 @@ impl Common {
     fn name(self) -> &'static str {
         match self {
             Self::Version => "version",
+            Self::Config => "config",
             Self::Describe => "describe",
+            Self::Events => "events",
             Self::Generate => "generate",
             Self::Validate => "validate",
         }
@@ -291,16 +309,21 @@ impl Common {
         let command = Command::new(self.name());
         let (command, words) = match self {
             Self::Version => (version::Arguments::augment_args(command), "connector"),
+            Self::Config => (configuration::Arguments::augment_args(command), "keys"),
             Self::Describe => (describe::Arguments::augment_args(command), "connectors"),
+            Self::Events => (events::Arguments::augment_args(command), "all"),
             Self::Generate => (generate::Arguments::augment_args(command), "connectors"),
             Self::Validate => (validate::Arguments::augment_args(command), "connectors"),
         };
-        command.mut_arg(words, |words| words.hide(true).value_parser(no_word))
+        command.mut_arg(words, |words| match words.is_positional() {
+            true => words.hide(true).value_parser(no_word),
+            false => words.hide(true),
+        })
     }
 }
 
 fn no_word(_: &str) -> Result<String, &'static str> {
-    Err("which connector it is for has been said")
+    Err("the word before the command says which connector it is for")
 }
 
 fn read<A: FromArgMatches>(matches: &ArgMatches) -> Result<A, Failure> {
@@ -362,9 +385,8 @@ async fn ask(
 }
 
 fn tell(update: &ProgressUpdate) {
-    match &update.message {
-        Some(message) => eprintln!("{}: {message}", update.connector),
-        None => eprintln!("{}: {:.0}% complete", update.connector, update.percent),
+    if let Some(message) = &update.message {
+        eprintln!("{}: {message}", update.connector);
     }
 }
 

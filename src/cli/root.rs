@@ -31,7 +31,7 @@ pub(super) struct RootOptions {
     name: Option<String>,
 
     /// Run no more than this many servos, the first ones
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<NonZeroUsize>,
 
     /// TRACE, DEBUG, INFO, SUCCESS, WARNING, ERROR, CRITICAL, or directives such as info,servo_protocol=debug [env var: SERVO_LOG_LEVEL; default: INFO for run, else WARNING]
@@ -320,6 +320,11 @@ pub(super) fn assembly_file(matches: &ArgMatches) -> Option<Source> {
     Some(Source::new(&file, &directory))
 }
 
+fn limit(text: &str) -> Result<NonZeroUsize, String> {
+    let number = text.parse();
+    number.map_err(|_| format!("'{text}' is not a number of at least 1"))
+}
+
 fn truth(environment: &Environment, variable: &str) -> Result<bool, Failure> {
     let Some(text) = environment.get(variable) else {
         return Ok(false);
@@ -347,11 +352,10 @@ impl RootOptions {
             options.log_level = late(LATE_LOG_LEVEL).or(options.log_level);
             options.name = late(LATE_NAME).or(options.name);
             if let Some(limit) = late(LATE_LIMIT) {
-                options.limit = Some(limit.parse().map_err(|_| {
-                    Failure::Usage(format!(
-                        "Invalid value for '--limit': '{limit}' is not a number of at least 1"
-                    ))
-                })?);
+                let limit = self::limit(&limit).map_err(|problem| {
+                    Failure::Usage(format!("Invalid value for '--limit': {problem}"))
+                })?;
+                options.limit = Some(limit);
             }
             options.no_color |= deeper
                 .try_get_one::<bool>(LATE_NO_COLOR)

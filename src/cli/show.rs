@@ -1,7 +1,7 @@
 //! `servo show`: what the servos of the configuration consist of, and what they can do.
 
 mod active;
-mod events;
+pub(super) mod events;
 mod offers;
 
 use serde::Serialize;

@@ -46,9 +46,9 @@ fn plain_line(line: &str) -> String {
             let (left, right) = line.split_at(end);
             let bare = without_brackets(left);
             let lost = left.len() - bare.len();
-            format!("{bare}{:lost$}{right}", "")
+            format!("{bare}{:lost$}{right}", "").trim_end().to_owned()
         }
-        None => without_brackets(line),
+        None => without_brackets(line).trim_end().to_owned(),
     }
 }
 
@@ -107,13 +107,8 @@ fn message(error: &Error) -> String {
         Some(ContextValue::Strings(texts)) => texts.first().cloned(),
         _ => None,
     };
-    let mut argument = text(ContextKind::InvalidArg);
-    if let Some(argument) = &mut argument
-        && let Some(bare) = argument.split([' ', '=']).next()
-    {
-        *argument = bare.trim_matches(['<', '>', '[', ']', '.']).to_owned();
-    }
-    let argument = argument.unwrap_or_default();
+    let argument = text(ContextKind::InvalidArg).unwrap_or_default();
+    let argument = bare_argument(&argument);
     let value = text(ContextKind::InvalidValue).unwrap_or_default();
     let known = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if !values.is_empty() => {
@@ -127,9 +122,12 @@ fn message(error: &Error) -> String {
         ContextKind::SuggestedValue,
     ]
     .into_iter()
-    .find_map(text)
-    .map(|near| format!(" Did you mean '{near}'?"))
-    .unwrap_or_default();
+    .find_map(text);
+    let suggestion = match (&suggestion, error.kind()) {
+        (None, _) => String::new(),
+        (Some(near), ErrorKind::UnknownArgument) => format!(" (did you mean '{near}'?)"),
+        (Some(near), _) => format!(" Did you mean '{near}'?"),
+    };
     match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             format!("No such option: {argument}{suggestion}")
@@ -158,8 +156,7 @@ fn message(error: &Error) -> String {
         }
         ErrorKind::ArgumentConflict => {
             let other = text(ContextKind::PriorArg).unwrap_or_default();
-            let bare = |text: &str| text.split([' ', '=']).next().unwrap_or_default().to_owned();
-            let (argument, other) = (bare(&argument), bare(&other));
+            let other = bare_argument(&other);
             if other.is_empty() || other == argument {
                 format!("{argument} cannot be given more than once")
             } else {
@@ -171,6 +168,15 @@ fn message(error: &Error) -> String {
             let line = whole.lines().next().unwrap_or_default();
             plain(line.trim_start_matches("error: "))
         }
+    }
+}
+
+/// `--file` of `--file <FILE>`, `TARGET` of `<TARGET>...`.
+fn bare_argument(spelled: &str) -> &str {
+    if spelled.starts_with('-') {
+        spelled.split([' ', '=']).next().unwrap_or(spelled)
+    } else {
+        spelled.trim_matches(['<', '>', '[', ']', '.'])
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
 
 /// List the events that the connectors take part in
 #[derive(Debug, clap::Args)]
-pub(super) struct Arguments {
+pub(in crate::cli) struct Arguments {
     /// Of all connector types that there are
     #[arg(short, long)]
     all: bool,
@@ -27,6 +27,9 @@ pub(super) struct Arguments {
     /// What it looks like
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
+    /// Of this connector alone, as its own group of commands shows them.
+    #[arg(skip)]
+    pub(in crate::cli) only: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -65,7 +68,7 @@ struct Row<'a> {
     connectors: &'a BTreeSet<String>,
 }
 
-pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+pub(in crate::cli) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let wanted = |stage| arguments.stages.wants(stage);
     if arguments.all {
         let handlers = of_types(&context.registry, wanted);
@@ -74,10 +77,20 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             output => print_data(output, &rows(&handlers).collect::<Vec<_>>()),
         };
     }
-    let Selection { servos, several } = context.servos(&context.load_options(Need::Optional))?;
+    let Selection {
+        mut servos,
+        several,
+    } = context.servos(&context.load_options(Need::Optional))?;
+    let mut own = own(wanted);
+    if let Some(only) = &arguments.only {
+        own.clear();
+        for servo in &mut servos {
+            servo.connectors.retain(|(name, _)| **name == **only);
+        }
+    }
     let all: Vec<(String, Handlers)> = servos
         .iter()
-        .map(|servo| (servo.name.to_string(), of_servo(servo, wanted)))
+        .map(|servo| (servo.name.to_string(), of_servo(servo, own.clone(), wanted)))
         .collect();
     if arguments.output != Output::Table {
         let rows: Vec<Of<Row<'_>>> = all
@@ -139,9 +152,12 @@ impl Stages {
     }
 }
 
-/// The servo's own event, and those of its connectors.
-fn of_servo(servo: &ServoConfig, wanted: impl Fn(Stage) -> bool) -> Handlers {
-    let mut handlers = own(&wanted);
+/// Beside `handlers`, those of the servo's connectors.
+fn of_servo(
+    servo: &ServoConfig,
+    mut handlers: Handlers,
+    wanted: impl Fn(Stage) -> bool,
+) -> Handlers {
     for (name, connector) in &servo.connectors {
         let label = label(name, connector.metadata());
         add(&mut handlers, &label, &connector.events(), &wanted);
