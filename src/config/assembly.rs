@@ -130,7 +130,7 @@ pub fn load_text(
                     .extend(errors.into_iter().map(|error| Problem {
                         document: many.then_some(error.document),
                         place: error.place,
-                        ..Problem::new(&error.path, yaml_message(&error.kind))
+                        ..Problem::new(yaml_path(&error), yaml_message(&error.kind))
                     }));
             }
         }
@@ -193,6 +193,15 @@ fn flags_of_one(flags: &OptimizerFlags) -> Result<(), LoadError> {
         return Ok(());
     };
     Err(LoadError::Flags(message))
+}
+
+/// The keys that lead to an error. Where the text ends to be YAML, what looks like the innermost of
+/// them may be a part of a secret without quotes: no secret is that close to the top.
+fn yaml_path(error: &servo_yaml::YamlError) -> &[String] {
+    match error.kind {
+        YamlErrorKind::Syntax(_) => error.path.get(..2).unwrap_or(&error.path),
+        _ => &error.path,
+    }
 }
 
 fn yaml_message(kind: &YamlErrorKind) -> String {

@@ -23,6 +23,7 @@ use super::{
 };
 
 /// One servo.
+#[derive(Clone)]
 pub struct ServoConfig {
     /// `name`, else the optimizer's id, else `servo`.
     pub name: Arc<str>,
@@ -76,7 +77,7 @@ static DEFAULT_SETTINGS: LazyLock<Arc<CommonConfig>> = LazyLock::new(Arc::defaul
 static DEFAULT_CHECKS: LazyLock<Arc<ChecksConfig>> = LazyLock::new(Arc::default);
 
 /// The variables of the plain keys.
-const VARIABLES: [(&str, &str); 4] = [
+pub(super) const VARIABLES: [(&str, &str); 4] = [
     ("name", "SERVO_NAME"),
     ("description", "SERVO_DESCRIPTION"),
     ("servo_uid", "SERVO_UID"),

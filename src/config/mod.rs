@@ -16,6 +16,7 @@ mod given;
 mod optimizer;
 mod problem;
 mod routes;
+mod schema;
 mod source;
 mod stanza;
 
@@ -37,5 +38,9 @@ pub use optimizer::{
 };
 pub use problem::{InvalidConfig, Problem};
 pub use routes::{Descriptors, Route, TOP_LEVEL};
+pub use schema::{
+    SchemaKey, SchemaRoutes, SchemaSources, connector_keys, connector_schema, servo_keys,
+    servo_schema, top_level_schema,
+};
 pub use source::{Source, SourceError};
 pub use stanza::{Shapes, variable};

@@ -12,7 +12,9 @@ use servo_protocol::{EndpointError, OptimizerId, TokenSource};
 use servo_shape::Shape;
 
 pub use appdynamics::AppdynamicsConfig;
+pub(super) use appdynamics::VARIABLES as APPDYNAMICS_VARIABLES;
 pub use opsani::OpsaniConfig;
+pub(super) use opsani::VARIABLES as OPSANI_VARIABLES;
 
 use super::{Environment, given::Origin, problem::Problem};
 
@@ -22,6 +24,10 @@ pub const PLACEHOLDER_ID: &str = "generated-id.test/generated";
 
 /// The token beside [`PLACEHOLDER_ID`].
 pub const PLACEHOLDER_TOKEN: &str = "generated-token";
+
+/// The URL that follows from [`PLACEHOLDER_ID`] and is written beside it.
+const PLACEHOLDER_URL: &str =
+    "https://api.opsani.com/accounts/generated-id.test/applications/generated/";
 
 /// Which optimizer a servo listens to.
 #[derive(Clone, Debug)]
@@ -135,6 +141,12 @@ pub(super) fn read(
         && let Some(replaced) = replace_placeholder(&keys, sources)
     {
         keys = replaced;
+    }
+    // Whoever has changed the id of a generated file means the optimizer of that id.
+    if keys.get("id").and_then(Value::as_str) != Some(PLACEHOLDER_ID)
+        && keys.get("url").and_then(Value::as_str) == Some(PLACEHOLDER_URL)
+    {
+        keys.remove("url");
     }
     refuse_unknown(&mut keys, findings);
     let kind = kind(&keys, sources, findings)?;

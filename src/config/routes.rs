@@ -18,7 +18,7 @@ pub const TOP_LEVEL: [&str; 8] = [
 ];
 
 /// Names that no connector may bear beside those in [`TOP_LEVEL`].
-const RESERVED: [&str; 5] = ["control", "measure", "adjust", "optimization", "servo"];
+pub(super) const RESERVED: [&str; 5] = ["control", "measure", "adjust", "optimization", "servo"];
 
 /// A connector by its name.
 pub type Route = (String, ConnectorType);

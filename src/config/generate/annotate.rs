@@ -61,12 +61,17 @@ pub(super) fn annotate(
     for (index, line) in text.lines().enumerate() {
         if let Some(meaning) = comments.get(&(index + 1)) {
             let indent = line.len() - line.trim_start().len();
-            comment(meaning, indent, &mut out);
+            comment(prose(meaning), indent, &mut out);
         }
         out.push_str(line);
         out.push('\n');
     }
     out
+}
+
+/// What is said before the first example: that would be no YAML between these lines.
+fn prose(meaning: &str) -> &str {
+    meaning.split("```").next().unwrap_or(meaning).trim_end()
 }
 
 /// Tells what each key of `value` means, which is at `path` of the document; its first key is that

@@ -49,7 +49,7 @@ pub struct AppdynamicsConfig {
     pub endpoint: AppdynamicsEndpoint,
 }
 
-const VARIABLES: &Keys = &[
+pub(in crate::config) const VARIABLES: &Keys = &[
     ("optimizer_id", &["APPD_OPTIMIZER_ID", "APPD_WORKLOAD_ID"]),
     ("tenant_id", &["APPD_TENANT_ID"]),
     ("base_url", &["APPD_BASE_URL"]),

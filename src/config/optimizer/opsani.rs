@@ -54,7 +54,7 @@ pub struct OpsaniConfig {
     pub url: Option<String>,
 }
 
-const VARIABLES: &Keys = &[
+pub(in crate::config) const VARIABLES: &Keys = &[
     ("id", &["OPSANI_OPTIMIZER", "OPSANI_ID"]),
     ("base_url", &["OPSANI_BASE_URL"]),
     ("url", &["OPSANI_URL"]),
