@@ -4,6 +4,7 @@
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 RUN        := deploy/quickstart/run
 PREFIX     ?= /usr/local
+SHARE       = $(DESTDIR)$(PREFIX)/share
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test lint bench install
@@ -37,6 +38,11 @@ bench:
 	cargo bench --locked --package servo-benches --benches
 	cargo bench --locked --package servo-connector-vegeta --bench engine
 
-# make install  installs the binary below PREFIX, /usr/local by default
+# make install  installs the binary, manual pages and completions below PREFIX, /usr/local by default
 install: build
 	install -D $(TARGET_DIR)/release/servo $(DESTDIR)$(PREFIX)/bin/servo
+	$(TARGET_DIR)/release/servo man-pages $(SHARE)/man/man1
+	install -d $(SHARE)/bash-completion/completions $(SHARE)/zsh/site-functions $(SHARE)/fish/vendor_completions.d
+	$(TARGET_DIR)/release/servo completions bash > $(SHARE)/bash-completion/completions/servo
+	$(TARGET_DIR)/release/servo completions zsh > $(SHARE)/zsh/site-functions/_servo
+	$(TARGET_DIR)/release/servo completions fish > $(SHARE)/fish/vendor_completions.d/servo.fish

@@ -307,6 +307,14 @@ impl Common {
     /// As the root has it, but for the words that say which connector it is for.
     fn command(self) -> Command {
         let command = Command::new(self.name());
+        let about = match self {
+            Self::Version => "Say which version it has",
+            Self::Config => "Show the configuration of it that counts",
+            Self::Describe => "Say what it can adjust and measure, with present values",
+            Self::Events => "List the events that it takes part in",
+            Self::Generate => "Write a configuration with a sample of its stanza",
+            Self::Validate => "Check the whole configuration without starting anything",
+        };
         let (command, words) = match self {
             Self::Version => (version::Arguments::augment_args(command), "connector"),
             Self::Config => (configuration::Arguments::augment_args(command), "keys"),
@@ -315,6 +323,7 @@ impl Common {
             Self::Generate => (generate::Arguments::augment_args(command), "connectors"),
             Self::Validate => (validate::Arguments::augment_args(command), "connectors"),
         };
+        let command = command.about(about).long_about(None);
         command.mut_arg(words, |words| match words.is_positional() {
             true => words.hide(true).value_parser(no_word),
             false => words.hide(true),

@@ -14,7 +14,7 @@ pub(super) fn report(error: &Error, command: &Command) -> String {
     };
     let path = match &usage {
         Some(usage) => path_in(usage),
-        None => path_of(command, std::env::args().skip(1)),
+        None => path_of(command, words_before(error)),
     };
     let usage = usage.unwrap_or_else(|| match path.split_once(' ') {
         Some(_) => format!("Usage: {path} [OPTIONS]"),
@@ -86,6 +86,18 @@ fn path_in(usage: &str) -> String {
         .take_while(|word| *word != "COMMAND")
         .collect::<Vec<_>>()
         .join(" ")
+}
+
+/// The words of the process, up to the option that the error is about.
+fn words_before(error: &Error) -> impl Iterator<Item = String> {
+    let option = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(option)) => bare_argument(option).to_owned(),
+        _ => String::new(),
+    };
+    std::env::args_os()
+        .skip(1)
+        .map(|word| word.to_string_lossy().into_owned())
+        .take_while(move |word| word.split('=').next() != Some(&option))
 }
 
 /// The program's name and the commands that `words` go through.

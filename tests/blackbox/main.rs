@@ -6,7 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod command_line;
 mod configuration;
+mod connector_groups;
 mod embedded;
 mod failures;
 mod generating;
@@ -14,7 +16,9 @@ mod initializing;
 mod interruption;
 mod one_shot;
 mod opsani;
+mod secrets;
 mod served;
 mod servox;
+mod spool;
 mod toy;
 mod validating;
