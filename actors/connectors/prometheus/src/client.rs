@@ -98,6 +98,11 @@ impl PrometheusClient {
         &self.base_url
     }
 
+    /// Longest time for one request.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Asks, again and again where that may help. Dropping the future aborts the request.
     ///
     /// # Errors

@@ -27,7 +27,7 @@ pub struct PrometheusConfig {
     pub streaming_interval: Option<Duration>,
     /// What to measure; may be empty. Names must be unique.
     pub metrics: Vec<MetricConfig>,
-    /// Targets that Prometheus is expected to scrape. Accepted, but without effect in this version.
+    /// Targets that Prometheus is expected to scrape; each is checked to be found and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetConfig>>,
     /// Watch over the service levels (SLO) that the optimizer sends, during each measurement. Accepted,

@@ -4,13 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use servo_dispatch::{
-    BeforeError, BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Describe,
-    EventName, HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Stage,
+    BeforeError, BoxError, Check, CheckEvent, ConfigProblem, Connector, ConnectorCommand,
+    ConnectorContext, Describe, EventName, HandlerContext, Maturity, Measure, Metadata, Metrics,
+    On, Routes, Stage,
 };
 use servo_messages::{Description, EventError, Measurement, Metric};
 
+use tokio::sync::OnceCell;
+
 use crate::{
-    client::PrometheusClient, config::PrometheusConfig, measuring::Measuring, scraped, validation,
+    checks::Subject, client::PrometheusClient, config::PrometheusConfig, measuring::Measuring,
+    scraped, validation,
 };
 
 /// The longest time between two progress reports (`spec/metrics-and-load.md` §0.8).
@@ -35,6 +39,7 @@ metrics:
 /// Measures by PromQL range queries.
 #[derive(Debug)]
 pub struct Prometheus {
+    config: Arc<PrometheusConfig>,
     measuring: Measuring,
     watches: bool,
 }
@@ -84,6 +89,7 @@ impl Connector for Prometheus {
         Ok(Self {
             measuring: Measuring::new(&config, PrometheusClient::new(&config)?),
             watches: !config.fast_fail.disabled,
+            config,
         })
     }
 
@@ -94,6 +100,7 @@ impl Connector for Prometheus {
             .on::<Describe>()
             .on::<Metrics>()
             .on::<Measure>()
+            .on::<CheckEvent>()
             .dynamic(targets, Stage::On, |connector, event, cx| async move {
                 connector.targets(&event.args, &cx).await.map(Some)
             });
@@ -114,6 +121,18 @@ impl Prometheus {
             Some(rows) => rows.map_err(|error| EventError::failed(error.to_string()).into()),
             None => Err(cx.cancelled().into()),
         }
+    }
+}
+
+impl On<CheckEvent> for Prometheus {
+    async fn on(&self, event: &CheckEvent, cx: &HandlerContext) -> Result<Vec<Check>, EventError> {
+        let subject = Subject {
+            client: self.measuring.client(),
+            metrics: self.measuring.configured(),
+            expected: self.config.targets.as_deref().unwrap_or_default(),
+            scraped: OnceCell::new(),
+        };
+        subject.checks(event).run(event, cx).await
     }
 }
 

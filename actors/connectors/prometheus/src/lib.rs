@@ -12,6 +12,7 @@
 mod absent;
 mod access;
 mod base_url;
+mod checks;
 mod client;
 mod config;
 mod connector;

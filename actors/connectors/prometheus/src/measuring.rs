@@ -58,6 +58,11 @@ enum MetricError {
 }
 
 impl Measuring {
+    /// What each metric is measured by.
+    pub(crate) fn configured(&self) -> &[MetricConfig] {
+        &self.metrics
+    }
+
     /// Whom it asks.
     pub(crate) fn client(&self) -> &PrometheusClient {
         &self.client

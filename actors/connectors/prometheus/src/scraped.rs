@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::{Value, json};
 use servo_messages::Duration;
 
@@ -32,6 +32,9 @@ pub struct ActiveTarget {
     /// Labels after relabelling.
     #[serde(default, deserialize_with = "or_default")]
     pub labels: BTreeMap<String, String>,
+    /// Labels before relabelling.
+    #[serde(default, deserialize_with = "or_default", skip_serializing)]
+    pub discovered_labels: BTreeMap<String, String>,
     /// When it was scraped last; none if never.
     #[serde(default, deserialize_with = "scrape_time")]
     pub last_scrape: Option<Timestamp>,
@@ -45,14 +48,43 @@ pub struct ActiveTarget {
 
 /// The `data` of an answer about targets. What is not active has labels only.
 #[derive(Deserialize)]
+#[serde(try_from = "RawTargetsData")]
 pub(crate) struct TargetsData {
-    #[serde(rename = "activeTargets")]
-    active: Option<Vec<ActiveTarget>>,
+    active: Vec<ActiveTarget>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawTargetsData {
+    active_targets: Option<Vec<ActiveTarget>>,
+    dropped_targets: Option<IgnoredAny>,
+    dropped_target_counts: Option<IgnoredAny>,
+    #[serde(flatten)]
+    others: BTreeMap<String, IgnoredAny>,
+}
+
+/// Anything may be missing, but something else altogether is no answer about targets.
+impl TryFrom<RawTargetsData> for TargetsData {
+    type Error = String;
+
+    fn try_from(raw: RawTargetsData) -> Result<Self, String> {
+        let known = raw.active_targets.is_some()
+            || raw.dropped_targets.is_some()
+            || raw.dropped_target_counts.is_some();
+        match raw.others.into_keys().next() {
+            Some(other) if !known => Err(format!(
+                "expected activeTargets, but there is {other} instead"
+            )),
+            _ => Ok(Self {
+                active: raw.active_targets.unwrap_or_default(),
+            }),
+        }
+    }
 }
 
 impl TargetsData {
     pub(crate) fn active(self) -> Vec<ActiveTarget> {
-        self.active.unwrap_or_default()
+        self.active
     }
 }
 

@@ -114,7 +114,6 @@ fn headers(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
 fn without_effect(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
     let set = [
         ("streaming_interval", config.streaming_interval.is_some()),
-        ("targets", config.targets.is_some()),
         ("fast_fail", config.fast_fail != FastFailConfig::default()),
     ];
     for (key, set) in set {

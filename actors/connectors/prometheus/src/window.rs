@@ -6,7 +6,7 @@ use servo_messages::{Control, Duration};
 use crate::{config::MetricConfig, promql_duration::PromqlDuration};
 
 /// Most points that Prometheus gives for one series (`spec/metrics-and-load.md` §1.4).
-const MOST_POINTS: u128 = 11_000;
+const MOST_POINTS: u32 = 11_000;
 
 /// The time over which metrics are measured; it never ends before it starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub enum WindowError {
 }
 
 impl Window {
+    /// The most steps that a window can have: one point less than Prometheus gives.
+    pub(crate) const MOST_STEPS: u32 = MOST_POINTS - 1;
+
     /// The window of a command that arrived at `now`: it begins after the warm-up. A delay comes after
     /// the window and does not change it.
     ///
@@ -94,10 +97,10 @@ impl Window {
         let window = self.length.as_std().as_nanos();
         // Validation refuses a step of zero; here it only must not divide by it.
         let step = metric.step.as_std().as_nanos().max(1);
-        if window / step < MOST_POINTS {
+        if window / step < MOST_POINTS.into() {
             return Ok(());
         }
-        let milliseconds = window / MOST_POINTS / 1_000_000 + 1;
+        let milliseconds = window / u128::from(MOST_POINTS) / 1_000_000 + 1;
         Err(WindowError::TooManyPoints {
             metric: metric.name.clone(),
             window: self.length,

@@ -238,11 +238,6 @@ fn keys_without_effect_are_accepted_with_a_warning() {
             "without effect",
         ),
         (
-            "{metrics: [], targets: [{scrapePool: p}]}",
-            "targets",
-            "without effect",
-        ),
-        (
             "{metrics: [], fast_fail: {skip: 2m}}",
             "fast_fail",
             "without effect",

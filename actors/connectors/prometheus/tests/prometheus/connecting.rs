@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use crate::world::{PATIENCE, control};
 
 /// Runs `body` on a bus with the stanza as the only connector.
-fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef) -> F) {
+pub fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef) -> F) {
     let stanza = ConnectorType::of::<Prometheus>()
         .parse(serde_yaml::from_str(yaml).unwrap())
         .unwrap();
