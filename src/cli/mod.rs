@@ -4,6 +4,7 @@
 //! 1 failed, 2 wrong usage, 128 + N ended by signal N (`spec/config-and-cli.md` §7.10).
 
 mod adjust;
+mod check;
 mod command_line;
 mod config;
 mod completions;
@@ -22,6 +23,7 @@ mod prompt;
 mod replace;
 mod root;
 mod run;
+mod schema;
 mod show;
 mod study;
 mod table;
@@ -51,8 +53,10 @@ enum Command {
     Show(show::Arguments),
     #[command(alias = "settings")]
     Config(config::Arguments),
+    Schema(schema::Arguments),
     Generate(generate::Arguments),
     Run(run::Arguments),
+    Check(check::Arguments),
     Validate(validate::Arguments),
     Describe(describe::Arguments),
     Measure(measure::Arguments),
@@ -158,16 +162,21 @@ fn execute(parsed: &Parsed, registry: Registry) -> Result<(), Failure> {
         Command::ManPages(arguments) => return completions::man_pages(&registry, arguments),
         _ => {}
     }
-    let lasting = matches!(command, Command::Run(_) | Command::Optimizer(_));
+    let lasting = matches!(
+        command,
+        Command::Run(_) | Command::Check(_) | Command::Optimizer(_)
+    );
     let (context, _log) = Context::new(matches, registry, lasting)?;
     match command {
         Command::Init(arguments) => init::execute(&context, &arguments),
         Command::List(arguments) => list::execute(&context, &arguments),
         Command::Connectors(arguments) => connectors::execute(&context, &arguments),
         Command::Show(arguments) => show::execute(&context, &arguments),
+        Command::Schema(arguments) => schema::execute(&context, &arguments),
         Command::Config(arguments) => config::execute(&context, &arguments),
         Command::Generate(arguments) => generate::execute(&context, &arguments),
         Command::Run(arguments) => run::execute(&context, &arguments),
+        Command::Check(arguments) => check::execute(&context, &arguments),
         Command::Validate(arguments) => validate::execute(&context, &arguments),
         Command::Describe(arguments) => describe::execute(&context, &arguments),
         Command::Measure(arguments) => measure::execute(&context, &arguments),

@@ -147,8 +147,20 @@ fn document(
         properties.insert("no_diagnostics".into(), no_diagnostics);
     }
     let sections = [
-        section::<CommonConfig>("settings", "COMMON", &SETTINGS, "CommonConfiguration", definitions),
-        section::<ChecksConfig>("checks", "CHECKS", &CHECKS, "ChecksConfiguration", definitions),
+        section::<CommonConfig>(
+            "settings",
+            "COMMON",
+            &SETTINGS,
+            "CommonConfiguration",
+            definitions,
+        ),
+        section::<ChecksConfig>(
+            "checks",
+            "CHECKS",
+            &CHECKS,
+            "ChecksConfiguration",
+            definitions,
+        ),
     ];
     properties.extend(sections);
     let mut required = Vec::new();
@@ -212,11 +224,17 @@ fn section<T: Default + serde::Serialize>(
     let mut published = shape.published(Some(&prefix));
     title(&mut published.root, &heading(key));
     also_named(&mut published.root, &prefix, legacy);
+    if let Json::Object(root) = &mut published.root {
+        // The property has it.
+        root.remove("description");
+    }
     let reference = define(published, model, definitions);
     let default = serde_json::to_value(T::default()).map(without_nulls);
+    let description = shape.description_at(&[] as &[&str]).unwrap_or_default();
+    let first = description.split("\n\n").next().unwrap_or_default();
     let property = json!({
         "title": heading(key),
-        "description": shape.description_at(&[] as &[&str]).unwrap_or_default(),
+        "description": first,
         "default": default.unwrap_or_default(),
         "env_names": [prefix],
         "anyOf": [reference, { "type": "null" }],

@@ -6,16 +6,14 @@ use servo_shape::Shape;
 use super::{define, relax, title};
 use crate::config::{
     Environment,
-    optimizer::{
-        APPDYNAMICS, APPDYNAMICS_VARIABLES, EMBEDDED, Keys, OPSANI, OPSANI_VARIABLES,
-    },
+    optimizer::{APPDYNAMICS, APPDYNAMICS_VARIABLES, EMBEDDED, Keys, OPSANI, OPSANI_VARIABLES},
 };
 
 /// The variable that holds the stanza of the embedded optimizer.
 const EMBEDDED_VARIABLE: &str = "SERVO_OPTIMIZER_EMBEDDED";
 
 /// Variables of keys that are not filled as the others are.
-const OPSANI_TOKEN: &Keys = &[
+pub(super) const OPSANI_TOKEN: &Keys = &[
     ("token", &["OPSANI_TOKEN"]),
     ("token_file", &["OPSANI_TOKEN_FILE"]),
 ];
@@ -119,7 +117,9 @@ fn spellings(properties: &mut Map<String, Json>) -> Vec<Json> {
     let mut twice = Vec::new();
     for (index, (spelling, key)) in all.iter().enumerate() {
         let others = all.iter().skip(index + 1);
-        let same = others.filter(|(_, other)| other == key).map(|(other, _)| other);
+        let same = others
+            .filter(|(_, other)| other == key)
+            .map(|(other, _)| other);
         for other in std::iter::once(key).chain(same) {
             // Null is as good as absent.
             twice.push(json!({
@@ -136,7 +136,12 @@ fn spellings(properties: &mut Map<String, Json>) -> Vec<Json> {
 
 fn embedded(environment: &Environment, definitions: &mut Map<String, Json>) -> Json {
     let mut published = EMBEDDED.published(Some(EMBEDDED_VARIABLE));
-    relax::relax(&mut published.root, &EMBEDDED, EMBEDDED_VARIABLE, environment);
+    relax::relax(
+        &mut published.root,
+        &EMBEDDED,
+        EMBEDDED_VARIABLE,
+        environment,
+    );
     title(&mut published.root, "Embedded Optimizer");
     let reference = define(published, "EmbeddedConfiguration", definitions);
     let kind = json!({

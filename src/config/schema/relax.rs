@@ -30,14 +30,19 @@ fn without(schema: &mut Json, filled: &Value) {
     if let Some(Json::Array(all)) = schema.get_mut("allOf") {
         all.retain(|condition| {
             let spellings = condition["anyOf"].as_array();
-            !spellings
-                .into_iter()
-                .flatten()
-                .any(|one| one["required"].as_array().is_some_and(|r| r.iter().any(is_filled)))
+            !spellings.into_iter().flatten().any(|one| {
+                one["required"]
+                    .as_array()
+                    .is_some_and(|r| r.iter().any(is_filled))
+            })
         });
     }
     for empty in ["required", "allOf"] {
-        if schema.get(empty).and_then(Json::as_array).is_some_and(Vec::is_empty) {
+        if schema
+            .get(empty)
+            .and_then(Json::as_array)
+            .is_some_and(Vec::is_empty)
+        {
             schema.remove(empty);
         }
     }

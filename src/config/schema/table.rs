@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use servo_dispatch::ConnectorType;
 use servo_shape::Shape;
 
-use super::{SchemaRoutes, SchemaSources};
+use super::{SchemaRoutes, SchemaSources, optimizer::OPSANI_TOKEN};
 use crate::config::{
     document::{BASICS, CHECKS, SETTINGS, VARIABLES},
     optimizer::{APPDYNAMICS, APPDYNAMICS_VARIABLES, EMBEDDED, OPSANI, OPSANI_VARIABLES},
@@ -35,16 +35,19 @@ pub struct SchemaKey {
 #[must_use]
 pub fn servo_keys(routes: &SchemaRoutes, sources: SchemaSources<'_>) -> Vec<SchemaKey> {
     let named = |all: &[(&str, &str)]| {
-        let pairs = all.iter().map(|(key, name)| (vec![(*key).to_owned()], (*name).to_owned()));
+        let pairs = all
+            .iter()
+            .map(|(key, name)| (vec![(*key).to_owned()], (*name).to_owned()));
         pairs.collect()
     };
     let mut keys = Keys::of(&BASICS, "", named(&VARIABLES));
-    for (shape, variables) in [
-        (&OPSANI, OPSANI_VARIABLES),
-        (&APPDYNAMICS, APPDYNAMICS_VARIABLES),
+    for (shape, variables, further) in [
+        (&OPSANI, OPSANI_VARIABLES, OPSANI_TOKEN),
+        (&APPDYNAMICS, APPDYNAMICS_VARIABLES, &[][..]),
     ] {
         let first: Vec<(&str, &str)> = variables
             .iter()
+            .chain(further)
             .filter_map(|(key, names)| Some((*key, *names.first()?)))
             .collect();
         let known = keys.len();
@@ -58,7 +61,11 @@ pub fn servo_keys(routes: &SchemaRoutes, sources: SchemaSources<'_>) -> Vec<Sche
     let prefixed = |shape: &Shape, at: &str, prefix: &str| {
         Keys::of(shape, at, shape.variables(prefix).into_iter().collect())
     };
-    keys.extend(prefixed(&EMBEDDED, "optimizer.embedded", "SERVO_OPTIMIZER_EMBEDDED"));
+    keys.extend(prefixed(
+        &EMBEDDED,
+        "optimizer.embedded",
+        "SERVO_OPTIMIZER_EMBEDDED",
+    ));
     keys.extend(prefixed(&SETTINGS, "settings", &variable("settings")));
     keys.extend(prefixed(&CHECKS, "checks", &variable("checks")));
     for (name, kind) in &routes.routes {
@@ -77,21 +84,15 @@ pub fn connector_keys(kind: &ConnectorType, name: &str, shapes: &Shapes) -> Vec<
 
 struct Keys<'a> {
     shape: &'a Shape,
-    at: &'a str,
     variables: BTreeMap<Vec<String>, String>,
     found: Vec<SchemaKey>,
 }
 
 impl<'a> Keys<'a> {
     /// All keys of `shape`, which stands below the key `at`.
-    fn of(
-        shape: &'a Shape,
-        at: &'a str,
-        variables: BTreeMap<Vec<String>, String>,
-    ) -> Vec<SchemaKey> {
+    fn of(shape: &'a Shape, at: &str, variables: BTreeMap<Vec<String>, String>) -> Vec<SchemaKey> {
         let mut keys = Keys {
             shape,
-            at,
             variables,
             found: Vec::new(),
         };
@@ -132,7 +133,6 @@ impl<'a> Keys<'a> {
     }
 
     fn add(&mut self, path: &[String], name: &str) {
-        debug_assert!(name.starts_with(self.at));
         let secret = self.shape.is_secret(path);
         let default = self.shape.default_at(path).filter(|default| {
             let empty = match default {
@@ -148,7 +148,8 @@ impl<'a> Keys<'a> {
             expected: self.shape.expected_at(path).unwrap_or_default(),
             default: default.map(|default| match default {
                 Json::String(text) if !text.is_empty() => text,
-                other => other.to_string(),
+                // With blanks, between which long ones are broken into lines.
+                other => other.to_string().replace(",\"", ", \""),
             }),
             variable: self.variables.get(path).cloned(),
             description: self.shape.description_at(path),
