@@ -23,9 +23,8 @@ pub struct YamlError {
 
 /// What is wrong.
 ///
-/// No message repeats a value, which may be a secret. Two repeat what stands where a value was meant when its author
-/// forgot the quotes: the tag in [`UnknownTag`](Self::UnknownTag) and the key in
-/// [`DuplicateKey`](Self::DuplicateKey).
+/// No message repeats a value, which may be a secret, nor a tag, which a secret without quotes looks like. The key in
+/// [`DuplicateKey`](Self::DuplicateKey) is repeated.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum YamlErrorKind {
     /// The text is not YAML. Nothing after it is read.
@@ -41,9 +40,9 @@ pub enum YamlErrorKind {
         /// Where it stands again.
         second: Place,
     },
-    /// A tag that this crate does not know.
+    /// A tag that this crate does not know. The message does not say which.
     #[error(
-        "unknown tag \"{0}\": remove it, or quote the value if it is to begin with an exclamation mark"
+        "unknown tag: remove it, or quote the value if it is to begin with an exclamation mark"
     )]
     UnknownTag(String),
     /// A value is not what its tag says.

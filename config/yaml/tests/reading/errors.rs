@@ -22,10 +22,10 @@ wait: 3
         shown,
         [
             "#1 5:7 process.components.0.name: duplicate key \"name\": it already stands at line 4, column 7, remove one of the two",
-            "#1 6:17 process.components.1.settings: unknown tag \"!vault\": remove it, or quote the value if it is to begin with an exclamation mark",
+            "#1 6:17 process.components.1.settings: unknown tag: remove it, or quote the value if it is to begin with an exclamation mark",
             "#1 7:9 process.components.2: a key must be text, but this one is a list: quote it if it is meant as text",
             "#1 9:7 process.components.3: a key must be text, but this one is a mapping: quote it if it is meant as text",
-            "#1 9:19 process.components.3.b: unknown tag \"!x\": remove it, or quote the value if it is to begin with an exclamation mark",
+            "#1 9:19 process.components.3.b: unknown tag: remove it, or quote the value if it is to begin with an exclamation mark",
             "#1 10:1 wait: duplicate key \"wait\": it already stands at line 1, column 1, remove one of the two",
             "#1 10:14 wait.b: duplicate key \"b\": it already stands at line 10, column 8, remove one of the two",
             "#1 11:1 wait: duplicate key \"wait\": it already stands at line 1, column 1, remove one of the two",
