@@ -11,8 +11,9 @@ use servo_dispatch::{
 };
 
 use super::{
-    Context, Failure, Output, config as configuration, describe, generate,
+    Context, Failure, Output, check, config as configuration, describe, generate,
     live::{self, LiveServo},
+    schema,
     show::events,
     table, validate, version,
 };
@@ -39,9 +40,11 @@ pub(super) struct Group {
 /// Commands of the root that all groups have, for their own type or connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Common {
+    Schema,
     Version,
     Config,
     Describe,
+    Check,
     Events,
     Generate,
     Validate,
@@ -199,6 +202,11 @@ impl Group {
     ) -> Result<(), Failure> {
         let kind = self.kind.metadata().default_name;
         match common {
+            Common::Schema => {
+                let mut arguments: schema::Arguments = read(matches)?;
+                arguments.connector = Some(wanted.unwrap_or(kind).to_owned());
+                schema::execute(context, &arguments)
+            }
             Common::Version => {
                 let mut arguments: version::Arguments = read(matches)?;
                 arguments.connector = Some(kind.to_owned());
@@ -213,6 +221,11 @@ impl Group {
                 let mut arguments: configuration::Arguments = read(matches)?;
                 arguments.keys = vec![self.find(context, wanted)?];
                 configuration::execute(context, &arguments)
+            }
+            Common::Check => {
+                let mut arguments: check::Arguments = read(matches)?;
+                arguments.connectors = vec![self.find(context, wanted)?];
+                check::execute(context, &arguments)
             }
             Common::Events => {
                 let mut arguments: events::Arguments = read(matches)?;
@@ -284,10 +297,12 @@ impl Group {
 // === impl Common ===
 
 impl Common {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 8] = [
+        Self::Schema,
         Self::Version,
         Self::Config,
         Self::Describe,
+        Self::Check,
         Self::Events,
         Self::Generate,
         Self::Validate,
@@ -295,9 +310,11 @@ impl Common {
 
     fn name(self) -> &'static str {
         match self {
+            Self::Schema => "schema",
             Self::Version => "version",
             Self::Config => "config",
             Self::Describe => "describe",
+            Self::Check => "check",
             Self::Events => "events",
             Self::Generate => "generate",
             Self::Validate => "validate",
@@ -308,25 +325,49 @@ impl Common {
     fn command(self) -> Command {
         let command = Command::new(self.name());
         let about = match self {
+            Self::Schema => "Show the schema of its stanza",
             Self::Version => "Say which version it has",
             Self::Config => "Show the configuration of it that counts",
             Self::Describe => "Say what it can adjust and measure, with present values",
+            Self::Check => "Verify what it needs",
             Self::Events => "List the events that it takes part in",
             Self::Generate => "Write a configuration with a sample of its stanza",
             Self::Validate => "Check the whole configuration without starting anything",
         };
-        let (command, words) = match self {
-            Self::Version => (version::Arguments::augment_args(command), "connector"),
-            Self::Config => (configuration::Arguments::augment_args(command), "keys"),
-            Self::Describe => (describe::Arguments::augment_args(command), "connectors"),
-            Self::Events => (events::Arguments::augment_args(command), "all"),
-            Self::Generate => (generate::Arguments::augment_args(command), "connectors"),
-            Self::Validate => (validate::Arguments::augment_args(command), "connectors"),
+        let (command, hidden) = match self {
+            Self::Schema => (
+                schema::Arguments::augment_args(command),
+                &["connector", "all", "top_level"][..],
+            ),
+            Self::Version => (
+                version::Arguments::augment_args(command),
+                &["connector"][..],
+            ),
+            Self::Config => (
+                configuration::Arguments::augment_args(command),
+                &["keys"][..],
+            ),
+            Self::Describe => (
+                describe::Arguments::augment_args(command),
+                &["connectors"][..],
+            ),
+            Self::Check => (check::Arguments::augment_args(command), &["connectors"][..]),
+            Self::Events => (events::Arguments::augment_args(command), &["all"][..]),
+            Self::Generate => (
+                generate::Arguments::augment_args(command),
+                &["connectors"][..],
+            ),
+            Self::Validate => (
+                validate::Arguments::augment_args(command),
+                &["connectors"][..],
+            ),
         };
         let command = command.about(about).long_about(None);
-        command.mut_arg(words, |words| match words.is_positional() {
-            true => words.hide(true).value_parser(no_word),
-            false => words.hide(true),
+        hidden.iter().fold(command, |command, hidden| {
+            command.mut_arg(hidden, |hidden| match hidden.is_positional() {
+                true => hidden.hide(true).value_parser(no_word),
+                false => hidden.hide(true),
+            })
         })
     }
 }

@@ -35,7 +35,7 @@ fn answering(body: &'static str) -> SocketAddr {
 }
 
 fn load(address: SocketAddr) -> String {
-    format!("{{rate: 20/1s, target: \"GET http://{address}/\", duration: 300ms}}")
+    format!("{{rate: 20/1s, target: \"GET http://{address}/\", duration: 300ms, reporting_interval: 100ms}}")
 }
 
 /// A bench with two connectors that generate load.
@@ -111,7 +111,11 @@ fn an_attack_is_interrupted() {
         err.contains("attacking").then_some(())
     });
     running.signal(Signal::INT);
-    running.ended(SOON).assert_code(130);
+    // It stops, and tells what came of it.
+    running
+        .ended(SOON)
+        .assert_code(130)
+        .assert_stderr(&["stopped", REPORT[0], REPORT[4]]);
 }
 
 #[test]
@@ -269,6 +273,12 @@ fn targets() {
 fn common_commands() {
     let bench = two();
     for (group, root) in [
+        (&["prometheus", "schema"][..], &["schema", "prometheus"][..]),
+        (&["first", "schema"], &["schema", "first"]),
+        (
+            &["vegeta", "-c", "first", "schema", "-f", "text"],
+            &["schema", "first", "-f", "text"],
+        ),
         (
             &["kube-metrics", "version"][..],
             &["version", "kube_metrics"][..],

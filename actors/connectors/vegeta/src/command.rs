@@ -74,13 +74,15 @@ pub(crate) async fn attack(
     let outcome = load.run(cx).await?;
     let remarks = load::remarks(&outcome.summary);
     if outcome.summary.cancelled {
-        // Whoever asked is gone by now or reads the log.
+        // There is no result any more, but whoever still listens is told.
         if let Some(report) = &outcome.summary.report {
             let requests = report.requests;
             tracing::info!(
                 "stopped after {requests} requests: {}",
                 load::figures(report)
             );
+            let report = written::text(report);
+            cx.progress(100.0, Some(format!("stopped\n{report}")));
         }
         return Err(cx.cancelled());
     }
