@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Describe,
-    HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Stage,
+    BoxError, Check, CheckEvent, ConfigProblem, Connector, ConnectorCommand, ConnectorContext,
+    Describe, HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Stage,
 };
 use servo_messages::{Description, EventError, Measurement, Metric, TimeSeries};
 
 use crate::{
-    command,
+    checks, command,
     config::VegetaConfig,
     load::{self, Load},
     metric::LoadMetric,
@@ -69,6 +69,7 @@ impl Connector for Vegeta {
             .on::<Describe>()
             .on::<Metrics>()
             .on::<Measure>()
+            .on::<CheckEvent>()
             .dynamic(
                 command::event(),
                 Stage::On,
@@ -86,6 +87,12 @@ impl On<Describe> for Vegeta {
             metrics: metrics(),
             ..Description::default()
         })
+    }
+}
+
+impl On<CheckEvent> for Vegeta {
+    async fn on(&self, event: &CheckEvent, cx: &HandlerContext) -> Result<Vec<Check>, EventError> {
+        checks::run(&self.config, event, cx).await
     }
 }
 

@@ -15,7 +15,8 @@
 //!
 //! # From the outside in
 //!
-//! - `connector`: the events `describe`, `metrics` and `measure`; `command`: `servo vegeta attack`; `load`: a run for either;
+//! - `connector`: the events `describe`, `metrics` and `measure`; `command`: `servo vegeta attack`; `load`: a run for either; `checks`: whether one can be
+//!   made and is answered;
 //! - `config`, `rate`, `limits`, `scalar`, `target`: what a user writes;
 //! - `attack`, `run`, `schedule`, `ticks`, `timer`: when requests go out and when reports are made;
 //! - `client`, `origin`, `dialer`, `tls`, `stream`: where they go;
@@ -24,6 +25,7 @@
 //! - `recorder`, `report`, `metric`, `written`: what is made of the answers.
 
 mod attack;
+mod checks;
 mod chunked;
 mod client;
 mod command;

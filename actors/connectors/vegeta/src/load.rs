@@ -184,7 +184,7 @@ pub(crate) fn remarks(summary: &Summary) -> BTreeMap<String, String> {
 }
 
 /// What went wrong, for people: the metrics only say how often.
-fn failures(report: &Report) -> Option<String> {
+pub(crate) fn failures(report: &Report) -> Option<String> {
     let (shown, others) = report
         .errors
         .split_at(report.errors.len().min(MOST_SHOWN_ERRORS));

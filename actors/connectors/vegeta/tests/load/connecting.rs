@@ -17,7 +17,7 @@ use servo_supervision::Root;
 use crate::server::{Answer, Server, ok, response};
 
 /// Runs `body` on a bus with the stanza as the only connector.
-fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef) -> F) {
+pub(crate) fn on_a_bus<F: Future<Output = ()>>(yaml: &str, body: impl FnOnce(DispatcherRef) -> F) {
     let stanza = ConnectorType::of::<Vegeta>()
         .parse(serde_yaml::from_str(yaml).unwrap())
         .unwrap();

@@ -1,6 +1,7 @@
 //! Load against real servers on the loopback interface.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing)]
 
+mod checking;
 mod connecting;
 mod exchange;
 mod pacing;
