@@ -11,8 +11,8 @@ use std::{
 use futures_util::{StreamExt, stream};
 use serde_json::{Map, Value};
 use servo_dispatch::{
-    Attach, Detach, DispatchError, DispatchOptions, DispatchOutcome, DispatcherRef, ErrorPolicy,
-    Event, EventResult, Metadata, Scope, Stage,
+    Attach, DispatchError, DispatchOptions, DispatchOutcome, DispatcherRef, Event, EventResult,
+    Metadata, Scope, Stage,
 };
 use servo_shape::nearest;
 use tokio_util::sync::CancellationToken;
@@ -338,7 +338,7 @@ where
         Ok(_) => act(servo).await,
         Err(error) => Err(failure(error)),
     };
-    detach(&dispatcher).await;
+    daemon::detach(&dispatcher).await;
     Visit {
         name,
         shown: results.take(),
@@ -428,21 +428,5 @@ async fn interrupted<T>(
     tokio::select! {
         _ = work => Failure::Interrupted(signal),
         second = signals.next() => Failure::Interrupted(second),
-    }
-}
-
-/// Has the connectors of a servo give up what they hold.
-pub(super) async fn detach(dispatcher: &DispatcherRef) {
-    let options = DispatchOptions {
-        on_error: ErrorPolicy::Collect,
-        ..DispatchOptions::within(std::time::Duration::from_secs(30))
-    };
-    match dispatcher.dispatch(Detach, options).await {
-        Ok(outcome) => {
-            for error in outcome.results.into_iter().filter_map(|r| r.value.err()) {
-                tracing::error!(connector = %error.connector, "detach failed: {}", error.error);
-            }
-        }
-        Err(error) => tracing::error!("detach failed: {error}"),
     }
 }

@@ -1,16 +1,25 @@
 //! `servo run`
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    io::{self, IsTerminal},
+};
 
 use servo_embedded::{StudyResult, result::Applied};
+use servo_messages::Proxies;
 
 use super::{
-    Context, Failure, Output, Selection, print, print_json, print_yaml,
+    Context, Failure, Output, Selection, check, print, print_json, print_yaml,
     study::{Progress, applied, results},
 };
 use crate::{
     config::{Need, OptimizerConfig, ServoConfig},
-    daemon::{self, Study, run::Ended},
+    connectors::SERVO,
+    daemon::{
+        self, Plan, Polls, Study, Unfit,
+        banner::{self, Banner, Servos},
+        run::Ended,
+    },
 };
 
 /// Connect the servos to their optimizers and do as these say
@@ -19,16 +28,105 @@ use crate::{
 /// runs until SIGTERM or SIGINT.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
+    /// Run the checks first, and the servos only when all pass [env var: SERVO_RUN_CHECK]
+    #[arg(short, long)]
+    check: bool,
+    /// Run the checks, and no servos
+    #[arg(short, long)]
+    dry_run: bool,
+    /// Connect, and take no commands
+    #[arg(long)]
+    no_poll: bool,
+    /// Ask before connecting and before each command
+    #[arg(short, long, conflicts_with = "no_poll")]
+    interactive: bool,
+    /// End with the first failure [env var: SERVO_RUN_DEBUG]
+    #[arg(long, alias = "DEBUG")]
+    debug: bool,
+    /// Do not begin with the program's name and what it runs [env var: SERVO_NO_BANNER]
+    #[arg(long)]
+    no_banner: bool,
     /// What the results look like
     #[arg(short, long, value_enum, default_value_t)]
     output: Output,
 }
 
+/// How servos are run.
+#[derive(Debug, Default)]
+pub(super) struct How {
+    pub(super) output: Output,
+    pub(super) polls: Polls,
+    pub(super) debug: bool,
+}
+
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    let how = How {
+        output: arguments.output,
+        polls: match (arguments.no_poll, arguments.interactive) {
+            (true, _) => Polls::Never,
+            (false, true) => Polls::Asking,
+            (false, false) => Polls::Always,
+        },
+        debug: arguments.debug || context.is_set("SERVO_RUN_DEBUG")?,
+    };
+    let check = arguments.check || context.is_set("SERVO_RUN_CHECK")?;
+    let no_banner = arguments.no_banner || context.is_set("SERVO_NO_BANNER")?;
+    if how.polls == Polls::Asking && !io::stdin().is_terminal() {
+        return Err(Failure::Usage(
+            "--interactive asks questions, but stdin is no terminal".to_owned(),
+        ));
+    }
     let options = context.load_options(Need::Required);
     let Selection { servos, several } = context.running_servos(&options)?;
-    let output = arguments.output;
-    let arbiters = context.daemon.arbiters;
+    let servos = fit(servos)?;
+    // The result of a dry run is its table.
+    if !no_banner && (!arguments.dry_run || io::stdout().is_terminal()) {
+        show_banner(context, &servos, arguments.output)?;
+    }
+    if check || arguments.dry_run {
+        check::before_run(
+            context,
+            &servos,
+            arguments.output,
+            arguments.dry_run,
+            several,
+        )?;
+    }
+    if arguments.dry_run {
+        return Ok(());
+    }
+    go(context, servos, several, &how)
+}
+
+/// The servos that can run. What keeps the others from it is logged.
+///
+/// # Errors
+/// When none can.
+fn fit(servos: Vec<ServoConfig>) -> Result<Vec<ServoConfig>, Failure> {
+    let (fit, refused) = Unfit::sift(servos, Unfit::of);
+    if fit.is_empty() {
+        let reasons: Vec<String> = refused.iter().map(|(_, why)| why.to_string()).collect();
+        return Err(Failure::Failed(reasons.join("\n")));
+    }
+    for (servo, why) in &refused {
+        tracing::error!(%servo, "{why}");
+    }
+    Ok(fit)
+}
+
+/// Runs servos that can run.
+pub(super) fn go(
+    context: &Context,
+    servos: Vec<ServoConfig>,
+    several: bool,
+    how: &How,
+) -> Result<(), Failure> {
+    let output = how.output;
+    let plan = Plan {
+        arbiters: context.daemon.arbiters,
+        polls: how.polls,
+        debug: how.debug,
+    };
     let files = trial_files(&servos);
     // Those that go on when their studies are over are told of at once, for there is no end.
     let lasting = servos.iter().any(|servo| match &servo.optimizer {
@@ -37,7 +135,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
     });
     let mut progress = Progress::new(output == Output::Table, several, context.colour);
     let mut tried = BTreeSet::new();
-    let ended = daemon::block_on(daemon::run(servos, arbiters, |study| match study {
+    let ended = daemon::block_on(daemon::run(servos, plan, |study| match study {
         Study::Trial(event) => {
             progress.trial(&event);
             tried.insert(event.optimizer);
@@ -84,8 +182,99 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             }
             Err(Failure::Interrupted(signal))
         }
-        Ended::Signal { .. } => Ok(()),
+        Ended::Signal { .. } | Ended::Declined => Ok(()),
     }
+}
+
+/// Says what runs: on stdout, or in the log where stdout is for programs.
+fn show_banner(context: &Context, servos: &[ServoConfig], output: Output) -> Result<(), Failure> {
+    let terminal = io::stdout().is_terminal() && output == Output::Table;
+    let variable = |name: &str| context.environment.get(name).map(str::to_owned);
+    let shown = Banner {
+        version: SERVO.version.to_owned(),
+        cryptonym: None,
+        connectors: connectors(servos),
+        config_file: context.source().path.unwrap_or_default(),
+        servos: match servos {
+            [one] => banner_of(one),
+            many => Servos::Several(many.len()),
+        },
+        font: variable("SERVO_BANNER_FONT"),
+        colour: variable("SERVO_BANNER_COLOR"),
+        terminal,
+        colours: context.colour,
+    };
+    let mut text = Vec::new();
+    banner::print(&shown, &mut text)
+        .map_err(|e| Failure::Failed(format!("cannot show what runs: {e}")))?;
+    let text = String::from_utf8_lossy(&text);
+    if output == Output::Table {
+        return print(text.strip_suffix('\n').unwrap_or(&text));
+    }
+    for line in text.lines().filter(|line| !line.is_empty()) {
+        tracing::info!("{line}");
+    }
+    Ok(())
+}
+
+/// `<command>-<version>` of each type that runs.
+fn connectors(servos: &[ServoConfig]) -> Vec<String> {
+    let types: BTreeSet<String> = servos
+        .iter()
+        .flat_map(|servo| &servo.connectors)
+        .map(|(_, connector)| {
+            let metadata = connector.metadata();
+            let command = metadata.default_name.replace('_', "-");
+            format!("{command}-{}", metadata.version)
+        })
+        .collect();
+    types.into_iter().collect()
+}
+
+fn banner_of(servo: &ServoConfig) -> Servos {
+    let (base_url, url) = match &servo.optimizer {
+        Some(OptimizerConfig::Opsani(config)) => {
+            let own = |url: &&String| *url != "https://api.opsani.com";
+            (
+                config
+                    .base_url
+                    .as_ref()
+                    .filter(own)
+                    .map(|url| without_credentials(url)),
+                config.url.as_ref().map(|url| without_credentials(url)),
+            )
+        }
+        _ => (None, None),
+    };
+    let optimizer = servo.optimizer.as_ref().and_then(OptimizerConfig::id);
+    let proxies = match &servo.settings.proxies {
+        None => Vec::new(),
+        Some(Proxies::All(proxy)) => vec![proxy.to_string()],
+        Some(Proxies::ByPattern(patterns)) => patterns
+            .iter()
+            .filter_map(|(pattern, proxy)| Some(format!("{pattern} {}", proxy.as_ref()?)))
+            .collect(),
+    };
+    Servos::One {
+        uid: servo.servo_uid.clone(),
+        optimizer: optimizer.unwrap_or_else(|| servo.name.to_string()),
+        base_url,
+        url,
+        proxies,
+    }
+}
+
+/// The address without user and password.
+fn without_credentials(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, path) = rest.split_at(end);
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    format!("{scheme}://{host}{path}")
 }
 
 /// What came of a study, and what to do where nothing was done.

@@ -1,17 +1,23 @@
 //! The running program: its actor system, supervision tree, signals and logs.
 
 pub mod banner;
+mod check;
+mod detach;
 mod fitness;
 pub mod logging;
+mod operator;
 mod optimizers;
+mod own_check;
 pub mod run;
 mod signals;
 mod tree;
 
+pub use check::{CheckError, Checked, ServoChecks, Teller, ToCheck, check};
+pub use detach::detach;
 pub use fitness::Unfit;
 pub use logging::InitError;
 pub use optimizers::{OptimizerError, Optimizers};
-pub use run::{RunError, Study, run};
+pub use run::{Plan, Polls, RunError, Study, run};
 pub use signals::{Signal, Signals};
 pub use tree::{StartError, Tree, block_on, servo_spec};
 

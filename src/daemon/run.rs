@@ -1,20 +1,24 @@
 //! `servo run`: servos until a signal, or until the studies of embedded optimizers are over.
 
-use std::{convert::Infallible, num::NonZeroUsize, sync::Arc, thread, time::Duration};
+use std::{
+    collections::BTreeMap, convert::Infallible, num::NonZeroUsize, sync::Arc, thread,
+    time::Duration,
+};
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
-use servo_assembly::{AssemblyError, ServoHandle};
+use servo_assembly::{AssemblyError, Phase, Polling, ServoHandle, ServoStatus};
 use servo_embedded::{EmbeddedOptimizer, StudyResult, TrialEvent};
 use servo_supervision::Exit;
 use thiserror::Error;
 use tokio::{sync::broadcast::error::RecvError, time::Instant};
 
 use super::{
+    operator::Person,
     optimizers::{OptimizerError, Optimizers},
     signals::{Request, Requests, Signal, Signals},
     tree::{StartError, Tree, servo_spec},
 };
-use crate::config::ServoConfig;
+use crate::config::{OptimizerConfig, ServoConfig};
 
 /// Signals that come closer together than this are one: wrappers such as `timeout` send theirs to the process
 /// and to its group.
@@ -31,11 +35,36 @@ pub enum Study {
     Finished(Arc<StudyResult>),
 }
 
+/// How servos are run.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plan {
+    /// Threads for servos; one for each processor by default.
+    pub arbiters: Option<NonZeroUsize>,
+    /// When optimizers are asked for commands.
+    pub polls: Polls,
+    /// Whether the first failure ends it all.
+    pub debug: bool,
+}
+
+/// When optimizers are asked for commands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Polls {
+    /// All the time.
+    #[default]
+    Always,
+    /// Never: servos connect, and stay.
+    Never,
+    /// When somebody at stdin agrees.
+    Asking,
+}
+
 /// How a run ended.
 #[derive(Debug)]
 pub enum Ended {
     /// All studies are over.
     Finished(Vec<Arc<StudyResult>>),
+    /// Whoever was asked wants no servo to run, or is gone.
+    Declined,
     /// By a signal; `unfinished` when it was to end by itself and has not.
     Signal {
         /// Which.
@@ -65,6 +94,17 @@ pub enum RunError {
         /// Why.
         cause: String,
     },
+    /// None of several can.
+    #[error("none of {0} servos can start: the log says why")]
+    Nobody(usize),
+    /// A command failed, and that was to end the run.
+    #[error("servo \"{servo}\" failed: {cause}")]
+    Failure {
+        /// Which.
+        servo: Arc<str>,
+        /// Why.
+        cause: String,
+    },
     /// The whole tree ended.
     #[error("the supervision tree ended: {0}")]
     Tree(Exit),
@@ -74,33 +114,55 @@ pub enum RunError {
 }
 
 /// Runs servos until a signal, or until all have finished their studies. `observe` is told of
-/// trials as they end.
+/// trials as they end. A servo that cannot run does not keep the others from it.
 ///
 /// # Errors
-/// When they cannot be started; for a servo that is alone, also when it fails to come up.
+/// When none can be started; for a servo that is alone, also when it fails to come up.
 pub async fn run(
     servos: Vec<ServoConfig>,
-    arbiters: Option<NonZeroUsize>,
+    plan: Plan,
     mut observe: impl FnMut(Study),
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
     let mut requests = Requests::listen()?;
-    let mut optimizers = Optimizers::start(&servos).await?;
+    let (servos, mut optimizers) = with_optimizers(servos).await?;
     let studies: Vec<_> = servos
         .iter()
         .filter_map(|s| optimizers.embedded(s))
         .collect();
-    // A run is finite when each servo has a study that ends.
-    let finite = studies.len() == servos.len() && studies.iter().all(|(_, _, keep)| !keep);
+    // A run is finite when each servo has a study that ends, and is asked about it.
+    let finite = studies.len() == servos.len()
+        && studies.iter().all(|(_, _, keep)| !keep)
+        && plan.polls != Polls::Never;
+    let operator = match plan.polls {
+        Polls::Asking => Some(Person::at_stdin()?),
+        Polls::Always | Polls::Never => None,
+    };
+    let polling = match (&operator, plan.polls) {
+        (Some(person), _) => Polling::WhenAllowed(Arc::new(person.clone())),
+        (None, Polls::Never) => Polling::Never,
+        (None, _) => Polling::Always,
+    };
     let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = arbiters
+    let threads = plan
+        .arbiters
         .map_or(processors, NonZeroUsize::get)
         .min(servos.len());
     let tree = Tree::start(threads).await?;
     let mut handles = Vec::new();
+    let alone = servos.len() == 1;
+    let count = servos.len();
     for servo in servos {
-        let client = optimizers.client(&servo)?;
-        handles.push(tree.assembly().add(servo_spec(servo, Some(client))).await?);
+        let name = servo.name.clone();
+        match add(servo, &mut optimizers, &polling, &tree).await {
+            Ok(handle) => handles.push(handle),
+            Err(error) if alone => return Err(error),
+            Err(error) => tracing::error!(servo = %name, "{error}"),
+        }
+    }
+    if handles.is_empty() {
+        tree.shutdown().await;
+        return Err(RunError::Nobody(count));
     }
     let ended = {
         let finished = async {
@@ -115,6 +177,8 @@ pub async fn run(
             results = finished => Ok(Ended::Finished(results)),
             signal = signals.next() => Ok(Ended::Signal { signal, unfinished: finite }),
             failed = cannot_start(&handles) => Err(failed),
+            failed = first_failure(&handles), if plan.debug => Err(failed),
+            () = declined(operator.as_ref(), &handles) => Ok(Ended::Declined),
             exit = tree.ended() => Err(RunError::Tree(exit)),
             never = answer(&mut requests, &tree) => match never {},
         }
@@ -224,17 +288,135 @@ async fn finished(
     }
 }
 
-/// Why the only servo did not come up; never, when there are several: these are tried again.
+/// The servos whose optimizers can be had, and these. What ails the others is logged.
+///
+/// # Errors
+/// When none can.
+async fn with_optimizers(
+    servos: Vec<ServoConfig>,
+) -> Result<(Vec<ServoConfig>, Optimizers), OptimizerError> {
+    let error = match Optimizers::start(&servos).await {
+        Ok(optimizers) => return Ok((servos, optimizers)),
+        Err(error) if servos.len() == 1 => return Err(error),
+        Err(error) => error,
+    };
+    // Servos share a file of trials, and what is wrong with it.
+    let file = |servo: &ServoConfig| match &servo.optimizer {
+        Some(OptimizerConfig::Embedded(config)) => Some(config.database.clone()),
+        _ => None,
+    };
+    let mut sound = Vec::new();
+    let mut groups: BTreeMap<_, Vec<ServoConfig>> = BTreeMap::new();
+    for servo in servos {
+        match file(&servo) {
+            Some(file) => groups.entry(file).or_default().push(servo),
+            None => sound.push(servo),
+        }
+    }
+    for group in groups.into_values() {
+        match Optimizers::start(&group).await {
+            Ok(optimizers) => {
+                optimizers.close().await;
+                sound.extend(group);
+            }
+            Err(error) => {
+                for servo in group {
+                    tracing::error!(servo = %servo.name, "{error}");
+                }
+            }
+        }
+    }
+    if sound.is_empty() {
+        return Err(error);
+    }
+    let optimizers = Optimizers::start(&sound).await?;
+    Ok((sound, optimizers))
+}
+
+async fn add(
+    servo: ServoConfig,
+    optimizers: &mut Optimizers,
+    polling: &Polling,
+    tree: &Tree,
+) -> Result<ServoHandle, RunError> {
+    let client = optimizers.client(&servo)?;
+    let mut spec = servo_spec(servo, Some(client));
+    spec.policy.polling = polling.clone();
+    Ok(tree.assembly().add(spec).await?)
+}
+
+/// Why no servo came up; never, as long as one has. Each is tried again, unless it is alone.
 async fn cannot_start(handles: &[ServoHandle]) -> RunError {
-    let [only] = handles else {
+    let mut all: Vec<_> = handles.iter().map(ServoHandle::status).collect();
+    loop {
+        for status in &mut all {
+            if status
+                .wait_for(|s| s.start_failure.is_some())
+                .await
+                .is_err()
+            {
+                return future::pending().await;
+            }
+        }
+        // The first may have come up while the last was waited for.
+        if all.iter().all(|s| s.borrow().start_failure.is_some()) {
+            break;
+        }
+    }
+    match (handles, all.as_slice()) {
+        ([only], [status]) => RunError::Servo {
+            servo: only.name().clone(),
+            cause: status.borrow().start_failure.clone().unwrap_or_default(),
+        },
+        _ => RunError::Nobody(handles.len()),
+    }
+}
+
+/// The first command that fails, or servo that does not come up.
+async fn first_failure(handles: &[ServoHandle]) -> RunError {
+    let mut all: FuturesUnordered<_> = handles
+        .iter()
+        .map(async |handle| {
+            let mut status = handle.status();
+            let failed = status.wait_for(|s| s.not_ok > 0 || s.start_failure.is_some());
+            let status = failed.await.ok()?.clone();
+            let last = status.last.as_ref();
+            let of_command = last.map(|last| {
+                let message = last.message.as_deref().unwrap_or_default();
+                format!(
+                    "{} answered {}: {message}",
+                    last.operation,
+                    last.status.as_str()
+                )
+            });
+            Some(RunError::Failure {
+                servo: handle.name().clone(),
+                cause: status.start_failure.or(of_command).unwrap_or_default(),
+            })
+        })
+        .collect();
+    while let Some(failure) = all.next().await {
+        if let Some(failure) = failure {
+            return failure;
+        }
+    }
+    future::pending().await
+}
+
+/// Completes when somebody was asked and is gone, or wants none of the servos to run.
+async fn declined(operator: Option<&Person>, handles: &[ServoHandle]) {
+    let Some(person) = operator else {
         return future::pending().await;
     };
-    let mut status = only.status();
-    match status.wait_for(|s| s.start_failure.is_some()).await {
-        Ok(failed) => RunError::Servo {
-            servo: only.name().clone(),
-            cause: failed.start_failure.clone().unwrap_or_default(),
-        },
-        Err(_) => future::pending().await,
+    let all = future::join_all(handles.iter().map(async |handle| {
+        let mut status = handle.status();
+        let over = |s: &ServoStatus| s.phase == Phase::Ended && s.start_failure.is_none();
+        if status.wait_for(over).await.is_err() {
+            future::pending::<()>().await;
+        }
+    }));
+    tokio::select! {
+        () = person.gone() => tracing::info!("nobody answers any more"),
+        _ = all => tracing::info!("no servo is to run"),
     }
 }

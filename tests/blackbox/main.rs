@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod bench;
+mod checking;
 mod command_line;
 mod configuration;
 mod connector_groups;
@@ -16,7 +17,9 @@ mod initializing;
 mod interruption;
 mod one_shot;
 mod opsani;
+mod schemas;
 mod secrets;
+mod running;
 mod served;
 mod servox;
 mod spool;

@@ -298,8 +298,7 @@ fn readings_with_ages_times_and_sources() {
         assert_eq!(ended.stdout, "", "{ended}");
     }
     bench
-        .run(&["describe", "pause", "one"])
-        .assert_stderr(&["connector 'pause' has no handler for describe"])
+        .run(&["describe", "one"])
         .assert_code(0)
         .assert_stdout(&["one", "load (rpm)"]);
 }

@@ -34,7 +34,7 @@ fn a_session_from_hello_to_goodbye() {
     optimizer.accept_only("authorization", &format!("Bearer {TOKEN}"));
     let bench = Bench::new();
     bench.write("servo.yaml", &servo_yaml(&optimizer, WAIT));
-    let servo = bench.start(&["--log-level", "TRACE", "run"]);
+    let servo = bench.start(&["--log-level", "TRACE", "run", "--no-banner"]);
     optimizer
         .wait_for(SOON, |received| {
             received
