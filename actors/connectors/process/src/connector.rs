@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use servo_dispatch::{
-    Adjust, Before, BeforeError, BoxError, Components, ConfigProblem, Connector, ConnectorContext,
-    Describe, Detach, HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Shutdown,
-    Startup,
+    Adjust, Before, BeforeError, BoxError, Check, CheckEvent, Components, ConfigProblem, Connector,
+    ConnectorContext, Describe, Detach, HandlerContext, Maturity, Measure, Metadata, Metrics, On,
+    Routes, Shutdown, Startup,
 };
 use servo_messages::{
     Adjustment, Component, Description, EventError, Measurement, Metric, Reading,
@@ -16,6 +16,7 @@ use servo_messages::{
 
 use tokio_util::sync::CancellationToken;
 
+use crate::checks;
 use crate::child::Pulse;
 use crate::component::{Values, components};
 use crate::config::ProcessConfig;
@@ -56,6 +57,7 @@ components:
 #[derive(Debug)]
 pub struct Process {
     members: Vec<Member>,
+    warden: WardenProgram,
 }
 
 #[derive(Debug)]
@@ -94,7 +96,8 @@ impl Connector for Process {
             .on::<Metrics>()
             .before::<Measure>()
             .on::<Measure>()
-            .on::<Adjust>();
+            .on::<Adjust>()
+            .on::<CheckEvent>();
     }
 }
 
@@ -121,6 +124,7 @@ impl Process {
         });
         Ok(Self {
             members: members.collect(),
+            warden: warden.clone(),
         })
     }
 
@@ -253,6 +257,15 @@ impl On<Describe> for Process {
 impl On<Components> for Process {
     async fn on(&self, _: &Components, _: &HandlerContext) -> Result<Vec<Component>, EventError> {
         Ok(self.components())
+    }
+}
+
+impl On<CheckEvent> for Process {
+    async fn on(&self, event: &CheckEvent, cx: &HandlerContext) -> Result<Vec<Check>, EventError> {
+        let keepers = self.members.iter().map(|member| &member.keeper);
+        checks::checks(keepers, &self.warden, event)
+            .run(event, cx)
+            .await
     }
 }
 

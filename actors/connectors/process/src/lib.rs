@@ -3,7 +3,7 @@
 //! # What this crate knows
 //!
 //! How a command is started so that it cannot outlive Servo ([`warden`]), how it is watched and ended,
-//! what it uses ([`child`]), when it is ready ([`readiness`]); how settings reach it ([`component`]); how
+//! what it uses ([`child`]), what of its set-up can be seen to be wrong beforehand (`checks`), when it is ready ([`readiness`]); how settings reach it ([`component`]); how
 //! it moves from one configuration to the next, and back when it does not start ([`tuner`], [`keeper`]);
 //! and how all that answers a servo's events ([`Process`]).
 //!
@@ -15,6 +15,7 @@
 //!
 //! The hosting binary calls [`warden::entry`] before anything else in `main`.
 
+mod checks;
 pub mod child;
 pub mod component;
 pub mod config;

@@ -72,6 +72,25 @@ pub fn client() -> Result<Client, reqwest::Error> {
         .build()
 }
 
+/// The address that is asked, `host:port`; none where readiness is seen in the output.
+pub(crate) fn address(ready: &Ready) -> Option<String> {
+    match &ready.probe {
+        Probe::Http(http) => {
+            let host = http.url.host_str().unwrap_or_default();
+            let port = http.url.port_or_known_default().unwrap_or(80);
+            Some(format!("{host}:{port}"))
+        }
+        Probe::Tcp(address) => Some(address.clone()),
+        Probe::Log(_) => None,
+    }
+}
+
+/// Whether somebody accepts connections there.
+pub(crate) async fn is_answered(address: &str) -> bool {
+    let answered = timeout(ADDRESS_LIMIT, TcpStream::connect(address)).await;
+    matches!(answered, Ok(Ok(_)))
+}
+
 /// Waits until nobody answers on the address of `ready`, at most for `patience`: the previous process
 /// may still be on its way out after a restart of Servo.
 ///
@@ -83,19 +102,13 @@ pub(crate) async fn address_is_free(
     patience: Duration,
     cancel: &CancellationToken,
 ) -> Result<(), AddressTaken> {
-    let address = match &ready.probe {
-        Probe::Http(http) => {
-            let host = http.url.host_str().unwrap_or_default();
-            format!("{host}:{}", http.url.port_or_known_default().unwrap_or(80))
-        }
-        Probe::Tcp(address) => address.clone(),
-        Probe::Log(_) => return Ok(()),
+    let Some(address) = address(ready) else {
+        return Ok(());
     };
     let deadline = Instant::now() + patience;
     let mut told = false;
     loop {
-        let answered = timeout(ADDRESS_LIMIT, TcpStream::connect(&address)).await;
-        if !matches!(answered, Ok(Ok(_))) {
+        if !is_answered(&address).await {
             return Ok(());
         }
         if cancel.is_cancelled() {

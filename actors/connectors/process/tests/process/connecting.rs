@@ -20,10 +20,21 @@ use crate::world::{Mark, eventually, kill, this_binary, within};
 
 /// Runs `body` on a bus with the stanza as the only connector, in a process of its own.
 fn on_a_bus<F: Future<Output = ()>>(test: &str, yaml: &str, body: impl FnOnce(DispatcherRef) -> F) {
+    let warden = env!("CARGO_BIN_EXE_servo-warden");
+    with_warden(warden, &format!("connecting::{test}"), yaml, body);
+}
+
+/// As [`on_a_bus`], with a path to the test and another warden.
+pub fn with_warden<F: Future<Output = ()>>(
+    warden: &str,
+    test: &str,
+    yaml: &str,
+    body: impl FnOnce(DispatcherRef) -> F,
+) {
     if std::env::var_os(PROGRAM_VARIABLE).is_none() {
         let output = std::process::Command::new(this_binary())
-            .args(["--exact", &format!("connecting::{test}"), "--nocapture"])
-            .env(PROGRAM_VARIABLE, env!("CARGO_BIN_EXE_servo-warden"))
+            .args(["--exact", test, "--nocapture"])
+            .env(PROGRAM_VARIABLE, warden)
             .output()
             .unwrap();
         let text =
