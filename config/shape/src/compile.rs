@@ -362,6 +362,27 @@ fn text(schema: &Map<String, Json>, key: &str) -> Option<String> {
     schema.get(key)?.as_str().map(str::to_owned)
 }
 
+/// What the doc comment of a type says, its lines joined to paragraphs: where it breaks them is a matter of
+/// its source. Code and lists stay as they are.
+fn description(schema: &Map<String, Json>) -> Option<String> {
+    let text = text(schema, "description")?;
+    let mut out = String::with_capacity(text.len());
+    let mut code = false;
+    let mut joins = false;
+    for line in text.lines() {
+        let bare = line.trim_start();
+        let fence = bare.starts_with("```");
+        let own = code || fence || bare.is_empty() || bare.starts_with(['-', '*', '|', '#', '>']);
+        if !out.is_empty() {
+            out.push(if joins && !own { ' ' } else { '\n' });
+        }
+        out.push_str(if code { line } else { line.trim() });
+        code ^= fence;
+        joins = !(code || fence || bare.is_empty() || bare.starts_with(['|', '#']));
+    }
+    Some(out)
+}
+
 fn count(schema: &Map<String, Json>, key: &str) -> Option<u64> {
     schema.get(key)?.as_u64()
 }
@@ -371,7 +392,7 @@ fn notes(schema: &Map<String, Json>) -> Notes {
     let format = text(schema, "format");
     Notes {
         title: text(schema, "title"),
-        description: text(schema, "description"),
+        description: description(schema),
         default: schema.get("default").cloned(),
         examples: schema.get("examples").filter(|it| it.is_array()).cloned(),
         deprecated: says("deprecated"),
@@ -463,7 +484,7 @@ fn collapsed(variants: &[Json]) -> Option<Plain> {
             if !value.is_string() {
                 return None;
             }
-            let remark = text(variant, "description").filter(|_| single);
+            let remark = description(variant).filter(|_| single);
             all.push((value, remark));
         }
     }
@@ -477,4 +498,23 @@ fn collapsed(variants: &[Json]) -> Option<Plain> {
         list: List::default(),
         object: Object::default(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_a_paragraph_are_joined_and_those_of_code_are_not() {
+        let says =
+            "How long\nit takes.\n\n- one\n  item\n- two\n\n```yaml\na:\n  b: 1\n```\nThe\nend.";
+        let schema = json!({"description": says});
+        assert_eq!(
+            description(schema.as_object().unwrap()).unwrap(),
+            "How long it takes.\n\n- one item\n- two\n\n```yaml\na:\n  b: 1\n```\nThe end."
+        );
+    }
 }

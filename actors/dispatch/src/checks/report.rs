@@ -112,7 +112,7 @@ impl<'r> CheckReport<'r> {
     pub fn log(&self, servo: &str) {
         let check = self.check();
         let connector = check.map(|of| of.connector);
-        let component = check.map(|of| of.check.id.as_str());
+        let id = check.map(|of| of.check.id.as_str());
         match self {
             CheckReport::PassEnded { .. } => {}
             CheckReport::GaveUp { .. } => {
@@ -122,18 +122,18 @@ impl<'r> CheckReport<'r> {
                 tracing::warn!(servo, "{self}");
             }
             CheckReport::RemedyTimedOut { .. } | CheckReport::RemedyFailed { .. } => {
-                tracing::warn!(servo, connector, component, "{self}");
+                tracing::warn!(servo, connector, check = id, "{self}");
             }
             CheckReport::Warned(of) | CheckReport::Failed { of, .. } => {
-                tracing::warn!(servo, connector, component, "{self}");
+                tracing::warn!(servo, connector, check = id, "{self}");
                 if let Some(hint) = of.check.hint() {
-                    tracing::info!(servo, connector, component, "Hint: {hint}");
+                    tracing::info!(servo, connector, check = id, "Hint: {hint}");
                 }
                 if let Some(exception) = of.check.exception() {
-                    tracing::debug!(servo, connector, component, "{exception}");
+                    tracing::debug!(servo, connector, check = id, "{exception}");
                 }
             }
-            _ => tracing::info!(servo, connector, component, "{self}"),
+            _ => tracing::info!(servo, connector, check = id, "{self}"),
         }
     }
 }

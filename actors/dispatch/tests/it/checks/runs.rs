@@ -124,7 +124,7 @@ async fn a_failure_is_logged_with_its_hint_and_where_it_comes_from() {
             let fields = &line["fields"];
             let text = |key: &str| fields[key].as_str().unwrap();
             let level = line["level"].as_str().unwrap();
-            (level, text("servo"), text("component"), text("message"))
+            (level, text("servo"), text("check"), text("message"))
         })
         .collect();
     let wanted = [
