@@ -88,6 +88,18 @@ mod tests {
         assert_eq!(stanza.effective(), sample);
     }
 
+    /// There is nothing that could be wrong beforehand (`spec/metrics-and-load.md` §5).
+    #[test]
+    fn it_has_no_checks() {
+        let kind = ConnectorType::of::<Wait>();
+        let stanza = kind
+            .parse(serde_yaml::from_str("measure_enabled: true").unwrap())
+            .unwrap();
+        let events = stanza.events();
+        assert!(events.iter().any(|(event, _)| &**event == "measure"));
+        assert!(events.iter().all(|(event, _)| &**event != "check"));
+    }
+
     #[test]
     fn schema_and_types_want_the_same_single_key() {
         let kind = ConnectorType::of::<Wait>();
