@@ -1,5 +1,7 @@
 //! `servo adjust`
 
+use std::cell::{Cell, RefCell};
+
 use serde_json::json;
 use servo_dispatch::{Adjust, Components, Describe, DispatchOptions, Scope};
 use servo_messages::{
@@ -45,12 +47,20 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         .timeout
         .parse()
         .map_err(|e| Failure::Usage(format!("invalid timeout parameter: {e}")))?;
+    let strangers = RefCell::new(Vec::new());
+    let handled = Cell::new(false);
     live::with_servos(context, async |servo: LiveServo| {
         let adjusting = servo.answering::<Adjust>();
         if adjusting.is_empty() {
             return Err(nobody());
         }
         let components = components(&servo).await?;
+        if servo.is_one_of_several() && !concerns(&components, &arguments.adjustments) {
+            // Another servo may have what is meant.
+            strangers.borrow_mut().extend(components);
+            return Ok(());
+        }
+        handled.set(true);
         let changes = arguments
             .adjustments
             .iter()
@@ -88,6 +98,21 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
                 servo.print(&table::render(["CONNECTOR", "SETTINGS"], rows))
             }
         }
+    })?;
+    match arguments.adjustments.first() {
+        Some(first) if !handled.get() => {
+            Change::of(first, &strangers.into_inner(), arguments.force).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an adjustment is of one of `components`.
+fn concerns(components: &[Component], adjustments: &[String]) -> bool {
+    let names = || components.iter().map(|c| c.name.as_str());
+    adjustments.iter().any(|text| {
+        let adjustment = Adjustment::parse(text, names());
+        adjustment.is_ok_and(|a| names().any(|name| name == a.component))
     })
 }
 

@@ -46,8 +46,10 @@ fn a_dry_run_is_a_table_and_one_hello() {
     // No GOODBYE: a live deployment may be connected.
     assert_eq!(optimizer.events(), ["HELLO"]);
     assert_eq!(optimizer.violations(), Vec::<String>::new());
+    let json = bench.run(&["run", "--dry-run", "-o", "json"]);
+    assert_eq!(json.assert_code(0).json()["ready"], true, "{json}");
     // Told in the log, by default.
-    let ended = bench.run(&["run", "--dry-run"]);
+    let ended = bench.run(&["run", "-d"]);
     ended.assert_code(0).assert_stderr(&[
         "✅ Check 'Opsani API connectivity' passed",
         "🔥 All checks passed.",

@@ -327,6 +327,36 @@ fn adjustments_that_are_only_looked_at_or_forced() {
     bench.assert_nothing_left(SOON);
 }
 
+/// Each takes what is its own.
+#[test]
+fn adjusting_one_of_several() {
+    let bench = Bench::new();
+    bench.write(
+        "servo.yaml",
+        &format!(
+            "name: left\noptimizer: {{id: example.com/left, token: t}}\n{SETTINGS}---\n\
+             name: right\noptimizer: {{id: example.com/right, token: t}}\n{}",
+            SETTINGS.replace("main", "other")
+        ),
+    );
+    let ended = bench.run(&["adjust", "other.level=2"]);
+    ended
+        .assert_code(0)
+        .assert_stdout(&["right\nCONNECTOR", "other.level=2"]);
+    assert!(!ended.stdout.contains("left"), "{ended}");
+    for words in [
+        &["adjust", "nobody.level=2"] as &[&str],
+        &["-n", "left", "adjust", "other.level=2"],
+    ] {
+        let ended = bench.run(words);
+        ended
+            .assert_code(1)
+            .assert_stderr(&["no component found named", "main"]);
+        assert_eq!(ended.stdout, "", "{ended}");
+    }
+    bench.assert_nothing_left(SOON);
+}
+
 /// The one that cannot does not keep the other from it.
 #[test]
 fn a_servo_that_cannot_run_beside_one_that_can() {
@@ -409,4 +439,103 @@ fn sidecars() {
         ended.assert_code(code).assert_stderr(&[text]);
         assert_eq!(ended.stdout, "", "{ended}");
     }
+}
+
+const SETTINGS: &str = r#"
+process:
+  components:
+    - name: main
+      command: [sleep, "1000"]
+      settings:
+        - {name: cpu, type: range, min: 0.125, max: 4.0, step: 0.125, value: 0.25, unit: cores, env: CPU}
+        - {name: mem, type: range, min: 0.25, max: 4.0, step: 0.25, value: 0.5, unit: GiB, env: MEM}
+        - {name: level, type: enum, values: [1, 2], value: 1, env: LEVEL}
+        - {name: fixed, type: range, min: 0, max: 5, step: 1, value: 2, pinned: true, env: FIXED}
+"#;
+
+#[test]
+fn quantities_as_people_write_them() {
+    let bench = Bench::new();
+    bench.write("servo.yaml", SETTINGS);
+    bench.run(&["describe"]).assert_code(0).assert_stdout(&[
+        "main.cpu=250m ",
+        "main.mem=512.0Mi ",
+        "main.level=1 ",
+        "main.fixed=2\n",
+    ]);
+    let ended = bench.run(&["adjust", "main.cpu=0.5", "main.mem=768Mi", "-o", "json"]);
+    let settings = &ended.assert_code(0).json()["application"]["components"]["main"]["settings"];
+    assert_eq!(settings["cpu"]["value"], 0.5, "{ended}");
+    assert_eq!(settings["mem"]["value"], 0.75, "{ended}");
+    assert_eq!(settings["level"]["value"], 1, "{ended}");
+    let table = bench.run(&["adjust", "--dry-run", "main.cpu=250m", "main.mem=1Gi"]);
+    table
+        .assert_code(0)
+        .assert_stdout(&["main.cpu   250m ", "main.mem   512.0Mi    1.0Gi"]);
+    bench
+        .run(&["adjust", "main.mem=512"])
+        .assert_code(1)
+        .assert_stderr(&[
+            "component 'main'",
+            "512 is outside of the range 0.25-4",
+            "write 512Mi for MiB",
+        ]);
+    bench.assert_nothing_left(SOON);
+}
+
+#[test]
+fn settings_that_are_pinned_or_numbers_of_a_list() {
+    let bench = Bench::new();
+    bench.write("servo.yaml", SETTINGS);
+    bench
+        .run(&["adjust", "main.fixed=3"])
+        .assert_code(1)
+        .assert_stderr(&[
+            "value of pinned settings cannot be changed: assigned value 3 is not equal to existing value 2",
+        ]);
+    bench
+        .run(&["adjust", "main.fixed=2.0", "main.level=2"])
+        .assert_code(0)
+        .assert_stdout(&["main.level=2"]);
+    let ended = bench.run(&["describe", "-o", "json"]);
+    let level =
+        &ended.assert_code(0).json()["application"]["components"]["main"]["settings"]["level"];
+    assert_eq!(level["values"], serde_json::json!([1, 2]), "{ended}");
+    assert_eq!(level["value"], 1, "{ended}");
+    bench
+        .run(&["adjust", "main.level=3"])
+        .assert_code(1)
+        .assert_stderr(&["invalid value: 3 is not in the values list [1, 2]"]);
+    bench.assert_nothing_left(SOON);
+}
+
+#[test]
+fn ranges_whose_steps_do_not_fit() {
+    let bench = Bench::new();
+    let stanza = |range: &str| {
+        format!(
+            "optimizer: {{id: example.com/app, token: t}}\nprocess:\n  components:\n    - name: main\n      command: [sleep, \"1000\"]\n      settings:\n        - {{name: invalid, type: range, {range}, env: X}}\n"
+        )
+    };
+    bench.write(
+        "servo.yaml",
+        &stanza("min: 3.0, max: 11.0, step: 3.0, value: 3.0"),
+    );
+    let sentence = "RangeSetting('invalid' 3.0-11.0, 3.0) min/max difference is not step aligned: 8.0 is not a multiple of 3.0 (consider min 5.0 or 2.0, max 9.0 or 12.0).";
+    for arguments in [&["describe"] as &[&str], &["validate"]] {
+        bench
+            .run(arguments)
+            .assert_code(0)
+            .assert_stderr(&[sentence]);
+    }
+    bench
+        .run(&["validate", "--strict"])
+        .assert_code(1)
+        .assert_stderr(&[sentence]);
+    bench.write(
+        "servo.yaml",
+        &stanza("min: 1.0, max: 2.0, step: 0.1, value: 1.0"),
+    );
+    let ended = bench.run(&["validate", "--strict"]);
+    assert_eq!(ended.assert_code(0).stderr, "", "{ended}");
 }

@@ -343,3 +343,69 @@ fn describing_kubernetes() {
     ended.assert_code(1).assert_stderr(&["kubernetes"]);
     assert_eq!(ended.stderr.lines().count(), 1, "{ended}");
 }
+
+#[test]
+fn some_of_several() {
+    let bench = Bench::new();
+    let [left, right] = [(); 2].map(|()| ScriptedOptimizer::start(Script::new()));
+    bench.write(
+        "servo.yaml",
+        &format!(
+            "{}---\n{}",
+            document("left", &left, WAIT),
+            document("right", &right, WAIT)
+        ),
+    );
+    let ended = until_polled(bench.start(&["--limit", "1", "run"]), &left);
+    ended.assert_code(0).assert_stderr(&[
+        "concurrent servo execution limited to 1: declining to run 1 configured servos",
+    ]);
+    assert_eq!(right.events(), Vec::<String>::new());
+    let ended = until_polled(bench.start(&["-n", "right", "run"]), &right);
+    ended.assert_code(0);
+    assert_eq!(left.events().iter().filter(|e| *e == "HELLO").count(), 1);
+    bench
+        .run(&["-n", "nope", "run"])
+        .assert_code(2)
+        .assert_stderr(&["No servo was found named \"nope\""]);
+    bench.write("token", "x");
+    for (flag, value, told) in [
+        (
+            "--optimizer",
+            "abcde.com/x",
+            "An optimizer cannot be specified",
+        ),
+        ("--token", "x", "A token cannot be specified"),
+        ("--token-file", "token", "A token file cannot be specified"),
+        ("--base-url", "http://x", "A base URL cannot be specified"),
+        ("--url", "http://x", "A URL cannot be specified"),
+    ] {
+        bench
+            .run(&[flag, value, "run"])
+            .assert_code(2)
+            .assert_stderr(&[told, "multi-servo configuration"]);
+    }
+}
+
+#[test]
+fn optimizers_of_several() {
+    let bench = Bench::new();
+    let one = ScriptedOptimizer::start(Script::new());
+    bench.write(
+        "servo.yaml",
+        &format!("{}---\nname: other\n{WAIT}", document("one", &one, WAIT)),
+    );
+    bench.run(&["run"]).assert_code(1).assert_stderr(&[
+        "cannot configure a multi-servo assembly without an optimizer specified in each config",
+    ]);
+    let two = document("one", &one, WAIT).replacen("name: one", "name: two", 1);
+    bench.write(
+        "servo.yaml",
+        &format!("{}---\n{two}", document("one", &one, WAIT)),
+    );
+    bench
+        .run(&["run"])
+        .assert_code(1)
+        .assert_stderr(&["example.com/one"]);
+    assert_eq!(one.events(), Vec::<String>::new());
+}
