@@ -87,7 +87,6 @@ fn unquoted(secret: &str) -> Vec<String> {
         "{<<: [@]}",
         "\t@",
         "x\n@",
-        "x\n  @: [",
         "\"x\" @",
         "'x'@",
         "@ # x",
