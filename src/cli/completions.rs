@@ -33,7 +33,7 @@ pub(super) enum Shell {
     Zsh,
     Fish,
     #[value(name = "powershell", alias = "pwsh")]
-    PowerShell,
+    Power,
     Elvish,
 }
 
@@ -114,7 +114,7 @@ impl Shell {
             Shell::Bash => "bash",
             Shell::Zsh => "zsh",
             Shell::Fish => "fish",
-            Shell::PowerShell => "powershell",
+            Shell::Power => "powershell",
             Shell::Elvish => "elvish",
         }
     }
@@ -124,7 +124,7 @@ impl Shell {
             Shell::Bash => aot::Shell::Bash,
             Shell::Zsh => aot::Shell::Zsh,
             Shell::Fish => aot::Shell::Fish,
-            Shell::PowerShell => aot::Shell::PowerShell,
+            Shell::Power => aot::Shell::PowerShell,
             Shell::Elvish => aot::Shell::Elvish,
         }
     }
@@ -160,7 +160,7 @@ impl Shell {
                 file: below("XDG_CONFIG_HOME", ".config")?.join("fish/completions/servo.fish"),
                 remark: opened.to_owned(),
             }),
-            Shell::PowerShell => Err(self.by_hand("servo completions powershell >> $PROFILE")),
+            Shell::Power => Err(self.by_hand("servo completions powershell >> $PROFILE")),
             Shell::Elvish => {
                 Err(self.by_hand("servo completions elvish >> ~/.config/elvish/rc.elv"))
             }

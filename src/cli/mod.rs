@@ -40,6 +40,7 @@ use thiserror::Error;
 pub(crate) use root::{Context, Selection};
 
 use command_line::Parsed;
+use connector_group::Group;
 use root::{InPlaceOfCommand, in_place_of_command};
 
 use crate::daemon::InitError;
@@ -138,7 +139,7 @@ fn execute(parsed: &Parsed, registry: Registry) -> Result<(), Failure> {
     let matches = &parsed.matches;
     match (&parsed.group, matches.subcommand()) {
         (Some(group), Some((_, below))) => {
-            let (context, _log) = Context::new(matches, registry, false)?;
+            let (context, _log) = Context::new(matches, registry, Group::logs_much(below))?;
             return group.execute(&context, below);
         }
         (_, None) => {

@@ -27,7 +27,7 @@ const NARROW: usize = 32;
 pub(super) struct Arguments {
     /// A connector type, or the name of a connector: show the schema of its stanza alone
     #[arg(conflicts_with_all = ["all", "top_level"])]
-    connector: Option<String>,
+    pub(super) connector: Option<String>,
     /// Of all connector types that there are, whatever is configured
     #[arg(short, long)]
     all: bool,

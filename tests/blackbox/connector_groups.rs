@@ -35,7 +35,9 @@ fn answering(body: &'static str) -> SocketAddr {
 }
 
 fn load(address: SocketAddr) -> String {
-    format!("{{rate: 20/1s, target: \"GET http://{address}/\", duration: 300ms, reporting_interval: 100ms}}")
+    format!(
+        "{{rate: 20/1s, target: \"GET http://{address}/\", duration: 300ms, reporting_interval: 100ms}}"
+    )
 }
 
 /// A bench with two connectors that generate load.
