@@ -42,6 +42,8 @@ fn commit_of_repository() -> Option<String> {
     let sources = PathBuf::from(env::var("CARGO_MANIFEST_DIR").ok()?);
     let git = directory_of(&sources.join(".git"))?;
     let head = read(&git.join("HEAD"))?;
+    // Changes with each commit, wherever the branch is kept.
+    read(&git.join("logs").join("HEAD"));
     let Some(name) = head.strip_prefix("ref: ") else {
         return Some(head);
     };

@@ -218,3 +218,37 @@ fn named(event: &str, stage: Stage) -> String {
         other => format!("{other} {event}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        stages: Stages,
+    }
+
+    #[track_caller]
+    fn assert_wanted(options: &[&str], stages: &[Stage]) {
+        let words = ["servo"].iter().chain(options);
+        let Line { stages: wanted } = clap::Parser::parse_from(words);
+        let found: Vec<Stage> = [Stage::Before, Stage::On, Stage::After]
+            .into_iter()
+            .filter(|stage| wanted.wants(*stage))
+            .collect();
+        assert_eq!(found, stages, "{options:?}");
+    }
+
+    #[test]
+    fn what_is_not_wanted_leaves_the_others() {
+        use Stage::{After, Before, On};
+        assert_wanted(&[], &[Before, On, After]);
+        assert_wanted(&["--before"], &[Before]);
+        assert_wanted(&["--on", "--after"], &[On, After]);
+        assert_wanted(&["--no-on"], &[Before, After]);
+        assert_wanted(&["--no-on", "--before"], &[Before, After]);
+        assert_wanted(&["--no-on", "--no-before"], &[After]);
+        assert_wanted(&["--no-on", "--on"], &[On]);
+    }
+}

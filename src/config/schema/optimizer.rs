@@ -68,7 +68,7 @@ fn stanza(
                 }
             }
             for (key, property) in properties.iter_mut() {
-                narrow(key, property);
+                narrow(model, key, property);
             }
             twice = spellings(properties);
         }
@@ -80,8 +80,14 @@ fn stanza(
 }
 
 /// Says of a key what its own type does not.
-fn narrow(key: &str, property: &mut Json) {
+fn narrow(model: &str, key: &str, property: &mut Json) {
     match key {
+        // Beside `url` nobody reads it.
+        "base_url" if model == "OpsaniOptimizer" => {
+            if let Json::Object(property) = property {
+                property.remove("format");
+            }
+        }
         "token" | "client_secret" => property["pattern"] = r"\S".into(),
         "base_url" | "url" | "token_url" => {
             property["pattern"] = r"^\s*[hH][tT][tT][pP][sS]?:".into();
