@@ -7,7 +7,7 @@ use servo_dispatch::Registry;
 use servo_shape::Shape;
 
 use super::{
-    Given, Origin, ServoConfig,
+    Given, Origin, ServoConfig, credentials,
     document::{BASICS, CHECKS, SETTINGS},
     optimizer::{APPDYNAMICS, EMBEDDED, OPSANI, OptimizerConfig},
     routes::by_default_name,
@@ -206,6 +206,7 @@ impl Gathering<'_> {
         let clear = shown.unwrap_or(nothing);
         let mut masked = clear.clone();
         shape.mask(&mut masked);
+        credentials::hide(&mut masked);
         let holds_secrets = masked != clear;
         let shown = if self.show.secrets { clear } else { masked };
         (shown, holds_secrets)

@@ -5,6 +5,7 @@
 //! at last the types of the connectors. Nothing here touches the network.
 
 mod assembly;
+mod credentials;
 mod daemon;
 mod diff;
 mod document;

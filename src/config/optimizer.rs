@@ -439,11 +439,8 @@ impl Findings {
     pub(super) fn refuse(&mut self, at: &[String], faults: Vec<servo_shape::Fault>) {
         self.problems
             .extend(faults.into_iter().map(|fault| Problem {
-                document: None,
-                path: [at, &fault.path].concat(),
-                message: fault.message,
                 nearest: fault.nearest,
-                place: None,
+                ..Problem::new(&[at, &fault.path].concat(), fault.message)
             }));
     }
 

@@ -6,6 +6,8 @@ use servo_shape::nearest;
 use servo_yaml::Place;
 use thiserror::Error;
 
+use super::credentials::hidden;
+
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -34,8 +36,8 @@ impl Problem {
     pub(super) fn new<S: AsRef<str>>(path: &[S], message: impl Into<String>) -> Self {
         Self {
             document: None,
-            path: path.iter().map(|key| key.as_ref().to_owned()).collect(),
-            message: message.into(),
+            path: path.iter().map(|key| hidden(key.as_ref()).into_owned()).collect(),
+            message: hidden(&message.into()).into_owned(),
             nearest: None,
             place: None,
         }

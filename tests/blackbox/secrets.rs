@@ -450,6 +450,64 @@ fn no_message_about_a_spoilt_file_shows_a_secret() {
     }
 }
 
+/// A user and a password stand in URLs that are otherwise no secret.
+#[test]
+fn users_in_urls_are_not_shown() {
+    let registry = servo::connectors::bundled();
+    let bench = Bench::new();
+    let mut needles = Needles::default();
+    let secret = needles.text();
+    for url in [
+        format!("http://someone:{secret}@127.0.0.1:9"),
+        format!("http://{secret}@127.0.0.1:9/"),
+        format!("http://someone:{secret}@host:port"),
+        format!("http://someone:{secret}/@host"),
+        format!("htp://someone:{secret}@host"),
+        format!("http://someone:{secret}@"),
+        format!("http://someone:{secret}@[::1"),
+    ] {
+        for stanza in [
+            format!("prometheus: {{base_url: '{url}', metrics: []}}"),
+            format!("vegeta: {{rate: 1, target: 'GET {url}'}}"),
+            format!("vegeta: {{rate: 1, target: 'GET {url} x'}}"),
+            format!(
+                "vegeta: {{rate: 1, format: json, target: '{{\"method\": \"GET\", \"url\": \"{url}\"}}'}}"
+            ),
+            format!(
+                "process: {{components: [{{name: a, command: [x], ready: {{http: {{url: '{url}'}}}}}}]}}"
+            ),
+            format!("opsani_dev: {{prometheus_base_url: '{url}'}}"),
+            format!("settings: {{proxies: {{'{url}': null}}}}"),
+            format!("settings: {{ssl_verify: '{url}'}}"),
+            format!("checks: {{wait: '{url}'}}"),
+            format!("'{url}': 1"),
+            format!("connectors: {{'{url}': '{url}'}}"),
+            format!("connectors: ['{url}']"),
+        ] {
+            let file = format!("{OPTIMIZER}{stanza}\n");
+            let said = told(&registry, &file, &[]);
+            let valid = said.is_ok();
+            assert_hidden(&needles, &file, &said.unwrap_or_else(|error| error));
+            if !valid {
+                continue;
+            }
+            bench.write("servo.yaml", &file);
+            for words in [
+                &["config"][..],
+                &["config", "--origin"],
+                &["config", "-f", "configmap"],
+            ] {
+                needles.assert_hidden(&bench.run(&[&["-l", "TRACE"], words].concat()));
+            }
+        }
+        for key in ["base_url", "url"] {
+            let file = format!("optimizer: {{id: example.com/app, token: t, {key}: '{url}'}}\n");
+            let said = told(&registry, &file, &[]).unwrap_or_else(|error| error);
+            assert_hidden(&needles, &file, &said);
+        }
+    }
+}
+
 /// What becomes of tokens that come from files, variables and options.
 #[test]
 fn no_message_about_tokens_from_elsewhere_shows_them() {
