@@ -1,4 +1,4 @@
-//! ServoX against `servo optimizer serve`.
+//! ServoX against `servo optimizer serve`, and its files here and ours there.
 //!
 //! Runs when `SERVOX_VENV` names a Python environment with ServoX 25.3.0:
 //! `python3 -m venv DIR && DIR/bin/pip install servox==25.3.0 'click<8.2' 'setuptools<81'`.
@@ -15,12 +15,48 @@ use crate::{
 /// Python is slow to start when the machine is busy.
 const SESSION: Duration = Duration::from_secs(90);
 
-#[test]
-#[ignore = "needs ServoX 25.3.0 in the Python environment SERVOX_VENV; run by tests/with-servers"]
-fn servox_is_described_measured_and_says_goodbye() {
+fn servox() -> PathBuf {
     let environment = std::env::var_os("SERVOX_VENV").expect("SERVOX_VENV is not set");
     let program = PathBuf::from(environment).join("bin/servo");
     assert!(program.exists(), "SERVOX_VENV has no {}", program.display());
+    program
+}
+
+#[test]
+#[ignore = "needs ServoX 25.3.0 in the Python environment SERVOX_VENV; run by tests/with-servers"]
+fn files_that_one_generates_are_valid_for_the_other() {
+    let bench = Bench::new();
+    let by_servox = |arguments: &[&str]| {
+        let mut command = bench.command(servox());
+        command.args(arguments);
+        Running::start(command).ended(SESSION)
+    };
+    for (file, more) in [("plain.yaml", &[] as &[&str]), ("defaults.yaml", &["-d"])] {
+        by_servox(&[&["generate", "-q", "-f", file], more].concat()).assert_code(0);
+        bench
+            .run(&["validate", "-f", file])
+            .assert_code(0)
+            .assert_stdout(&[&format!("√ Valid configuration in {file}")]);
+    }
+    // `process` is our own.
+    let shared = [
+        "kubernetes",
+        "kube_metrics",
+        "opsani_dev",
+        "prometheus",
+        "vegeta",
+        "wait",
+    ];
+    bench
+        .run(&[&["generate", "-q", "-f", "ours.yaml"], &shared[..]].concat())
+        .assert_code(0);
+    by_servox(&["validate", "-f", "ours.yaml"]).assert_code(0);
+}
+
+#[test]
+#[ignore = "needs ServoX 25.3.0 in the Python environment SERVOX_VENV; run by tests/with-servers"]
+fn servox_is_described_measured_and_says_goodbye() {
+    let program = servox();
     let bench = Bench::new();
     // It has nothing to tune, so it is measured once whatever is wanted.
     bench.write(
