@@ -126,15 +126,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             outcome: Err(why.to_string()),
         })
         .collect();
-    let outcome = check(context, subjects, refused, arguments.output, several);
-    if arguments.quiet {
-        outcome.map_err(|failure| match failure {
-            Failure::Failed(_) => Failure::Told,
-            other => other,
-        })?;
-    } else {
-        outcome?;
-    }
+    check(context, subjects, refused, arguments.output, several)?;
     if arguments.run {
         run::go(context, fit, several, &run::How::default())?;
     }

@@ -133,7 +133,11 @@ pub(super) fn go(
         Some(OptimizerConfig::Embedded(config)) => config.keep_running,
         _ => true,
     });
-    let mut progress = Progress::new(output == Output::Table, several, context.colour);
+    // Without studies there are no trials to tell of.
+    let studies = servos
+        .iter()
+        .any(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
+    let mut progress = Progress::new(studies && output == Output::Table, several, context.colour);
     let mut tried = BTreeSet::new();
     let ended = daemon::block_on(daemon::run(servos, plan, |study| match study {
         Study::Trial(event) => {
@@ -234,15 +238,9 @@ fn connectors(servos: &[ServoConfig]) -> Vec<String> {
 fn banner_of(servo: &ServoConfig) -> Servos {
     let (base_url, url) = match &servo.optimizer {
         Some(OptimizerConfig::Opsani(config)) => {
-            let own = |url: &&String| *url != "https://api.opsani.com";
-            (
-                config
-                    .base_url
-                    .as_ref()
-                    .filter(own)
-                    .map(|url| without_credentials(url)),
-                config.url.as_ref().map(|url| without_credentials(url)),
-            )
+            let own = |url: &String| url != "https://api.opsani.com";
+            // No address holds a credential: such a one is refused when it is read.
+            (config.base_url.clone().filter(own), config.url.clone())
         }
         _ => (None, None),
     };
@@ -262,19 +260,6 @@ fn banner_of(servo: &ServoConfig) -> Servos {
         url,
         proxies,
     }
-}
-
-/// The address without user and password.
-fn without_credentials(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else {
-        return url.to_owned();
-    };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, path) = rest.split_at(end);
-    let host = authority
-        .rsplit_once('@')
-        .map_or(authority, |(_, host)| host);
-    format!("{scheme}://{host}{path}")
 }
 
 /// What came of a study, and what to do where nothing was done.
