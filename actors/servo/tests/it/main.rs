@@ -5,5 +5,6 @@ mod answers;
 mod commands;
 mod conversation;
 mod ending;
+mod polling;
 mod progress;
 mod stage;
