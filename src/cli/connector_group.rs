@@ -126,10 +126,7 @@ impl Group {
         let servo = selected(&mut selection.servos)?;
         let (name, connector) = self.instance(servo, wanted)?;
         if let Some(reason) = connector.unavailable() {
-            return Err(Failure::Failed(format!(
-                "this build cannot run the {}: {reason}",
-                self.kind.full_name()
-            )));
+            return Err(Failure::Failed(format!("{name}: {reason}")));
         }
         // The others are none of its business, and may not even be able to start.
         servo.connectors.retain(|(other, _)| *other == name);
@@ -141,6 +138,15 @@ impl Group {
     /// The name of the connector that is meant. What is odd about the file, the command tells that
     /// it is for.
     fn find(&self, context: &Context, wanted: Option<&str>) -> Result<String, Failure> {
+        if context.source().path.is_none() {
+            // The command reads it, and nobody can read it twice.
+            return wanted.map(str::to_owned).ok_or_else(|| {
+                Failure::Usage(
+                    "standard input does not tell which connector is meant: say it with --connector, or read a file"
+                        .to_owned(),
+                )
+            });
+        }
         let mut selection = context.quiet_servos(&context.load_options(Need::Optional))?;
         let (name, _) = self.instance(selected(&mut selection.servos)?, wanted)?;
         Ok(name.to_string())
@@ -204,6 +210,8 @@ fn selected(servos: &mut [ServoConfig]) -> Result<&mut ServoConfig, Failure> {
 
 /// The group that `alias` means in an assembly file's text: what its keys `connectors` say of it.
 pub(super) fn of_alias(source: &config::Source, alias: &str, registry: &Registry) -> Option<Group> {
+    // Standard input can be read once only, by the command itself.
+    source.path.as_ref()?;
     let text = source.read().ok()?;
     servo_yaml::documents(&text)
         .flatten()

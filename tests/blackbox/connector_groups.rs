@@ -201,6 +201,11 @@ fn names_of_connectors_in_another_file() {
         .assert_stderr(&["No such command 'first'."]);
     bench.write(".env", "SERVO_CONFIG_FILE=other.yaml");
     bench.run(&["first", "version"]).assert_code(0);
+    // Standard input cannot be read for the name and then again by the command.
+    bench
+        .run(&["-c", "-", "vegeta", "describe"])
+        .assert_code(2)
+        .assert_stderr(&["standard input does not tell which connector is meant"]);
 }
 
 #[test]
