@@ -158,13 +158,11 @@ pub(super) fn read(
     }
 }
 
-/// The stanza with hyphens and old names made proper, and nulls left out.
+/// The stanza with hyphens and old names made proper, and known keys without a value left out.
 fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
     let mut keys = Mapping::new();
+    let known = known_keys();
     for (key, value) in stanza {
-        if value.is_null() {
-            continue;
-        }
         let Some(written) = key.as_str() else {
             findings
                 .problems
@@ -179,6 +177,9 @@ fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
             ));
             "optimizer_id".clone_into(&mut name);
         }
+        if value.is_null() && known.contains(&name) {
+            continue;
+        }
         if keys.insert(name.clone().into(), value.clone()).is_some() {
             findings.problems.push(Problem::new(
                 &["optimizer", written],
@@ -189,12 +190,18 @@ fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
     Some(keys)
 }
 
-/// Refuses keys that are those of no kind, and leaves them out.
-fn refuse_unknown(keys: &mut Mapping, findings: &mut Findings) {
+/// The keys of all kinds.
+fn known_keys() -> Vec<String> {
     let mut known = vec!["embedded".to_owned()];
     for shape in [&OPSANI, &APPDYNAMICS] {
         known.extend(shape.keys_at(&[""; 0]));
     }
+    known
+}
+
+/// Refuses keys that are those of no kind, and leaves them out.
+fn refuse_unknown(keys: &mut Mapping, findings: &mut Findings) {
+    let known = known_keys();
     keys.retain(|key, _| {
         let key = key.as_str().unwrap_or_default();
         let fine = known.iter().any(|k| k == key);

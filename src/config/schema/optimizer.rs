@@ -72,6 +72,10 @@ fn stanza(
             }
             twice = spellings(properties);
         }
+        let properties = schema.get("properties").and_then(Json::as_object);
+        let own = |key: &str| properties.is_some_and(|all| all.contains_key(key));
+        let foreign = nulls_of_other_kinds(own);
+        schema.insert("patternProperties".into(), foreign);
         if !twice.is_empty() {
             schema.insert("not".into(), json!({ "anyOf": twice }));
         }
@@ -79,18 +83,37 @@ fn stanza(
     define(published, model, definitions)
 }
 
+/// What says that keys of other kinds may be there without a value: that is as good as absent.
+fn nulls_of_other_kinds(own: impl Fn(&str) -> bool) -> Json {
+    let mut keys = vec!["embedded".to_owned()];
+    for shape in [&OPSANI, &APPDYNAMICS] {
+        keys.extend(shape.keys_at(&[""; 0]));
+    }
+    keys.extend(OLD_NAMES.map(|(old, _)| old.to_owned()));
+    keys.retain(|key| !own(key));
+    keys.sort();
+    keys.dedup();
+    let pattern = format!("^(?:{})$", keys.join("|").replace('_', "[-_]"));
+    json!({ pattern: { "type": "null" } })
+}
+
 /// Says of a key what its own type does not.
 fn narrow(model: &str, key: &str, property: &mut Json) {
     match key {
-        // Beside `url` nobody reads it.
-        "base_url" if model == "OpsaniOptimizer" => {
+        "base_url" | "url" | "token_url" => {
+            // Stricter than what is accepted, which are URLs of other alphabets too.
             if let Json::Object(property) = property {
                 property.remove("format");
             }
-        }
-        "token" | "client_secret" => property["pattern"] = r"\S".into(),
-        "base_url" | "url" | "token_url" => {
-            property["pattern"] = r"^\s*[hH][tT][tT][pP][sS]?:".into();
+            match (model, key) {
+                // Beside `url` nobody reads it.
+                ("OpsaniOptimizer", "base_url") => {}
+                ("OpsaniOptimizer", _) => {
+                    property["pattern"] = r"^\s*[hH][tT][tT][pP][sS]?:".into()
+                }
+                // A blank one is as good as none.
+                _ => property["pattern"] = r"^\s*(?:[hH][tT][tT][pP][sS]?:|$)".into(),
+            }
         }
         // A name of dots alone would be a step up in the path of the URL.
         "id" => property["not"] = json!({ "pattern": r"/\.{1,2}$" }),
@@ -161,6 +184,7 @@ fn embedded(environment: &Environment, definitions: &mut Map<String, Json>) -> J
                 "anyOf": [reference, { "type": "null" }],
             },
         },
+        "patternProperties": nulls_of_other_kinds(|key| key == "embedded"),
         "required": ["embedded"],
         "additionalProperties": false,
     });
