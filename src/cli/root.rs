@@ -408,7 +408,8 @@ const LATE_LIMIT: &str = "late-limit";
 const LATE_NO_COLOR: &str = "late-no-color";
 
 /// Lets `command` and those below it take the options of the root that may also stand after a
-/// command. They are hidden: the root's help tells of them.
+/// command. They are hidden: the root's help tells of them. Of their letters only that of the log
+/// level may stand everywhere: commands have their own meanings of the others.
 pub(super) fn with_late_options(command: clap::Command, short: bool) -> clap::Command {
     let options = [
         (LATE_CONFIG_FILE, "config-file", 'c'),
@@ -421,11 +422,15 @@ pub(super) fn with_late_options(command: clap::Command, short: bool) -> clap::Co
         .filter_map(|a| a.get_long().map(str::to_owned))
         .collect();
     let is_free = |long: &str| taken.iter().all(|l| l != long);
+    let letters: Vec<char> = command
+        .get_arguments()
+        .filter_map(clap::Arg::get_short)
+        .collect();
     let mut command = command;
     for (id, long, letter) in options {
         if is_free(long) {
             let mut option = clap::Arg::new(id).long(long).hide(true).value_name("VALUE");
-            if short && letter != ' ' {
+            if (short && letter != ' ') || (letter == 'l' && !letters.contains(&letter)) {
                 option = option.short(letter);
             }
             command = command.arg(option);

@@ -190,7 +190,8 @@ pub(super) fn go(
     }
 }
 
-/// Says what runs: on stdout, or in the log where stdout is for programs.
+/// Says what runs: on stdout as ServoX does, or in the log where stdout is for results, of a study or
+/// for programs.
 fn show_banner(context: &Context, servos: &[ServoConfig], output: Output) -> Result<(), Failure> {
     let terminal = io::stdout().is_terminal() && output == Output::Table;
     let variable = |name: &str| context.environment.get(name).map(str::to_owned);
@@ -212,7 +213,10 @@ fn show_banner(context: &Context, servos: &[ServoConfig], output: Output) -> Res
     banner::print(&shown, &mut text)
         .map_err(|e| Failure::Failed(format!("cannot show what runs: {e}")))?;
     let text = String::from_utf8_lossy(&text);
-    if output == Output::Table {
+    let studies = servos
+        .iter()
+        .any(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
+    if output == Output::Table && (terminal || !studies) {
         return print(text.strip_suffix('\n').unwrap_or(&text));
     }
     for line in text.lines().filter(|line| !line.is_empty()) {

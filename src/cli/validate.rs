@@ -120,7 +120,7 @@ fn check(
     }
     for (connector, reason) in unavailable(&assembly) {
         tell(format!(
-            "note: {}: this build cannot run the {connector} Connector: {reason}",
+            "note: {}: {connector}: {reason}",
             source.name
         ));
     }

@@ -17,7 +17,7 @@ use super::{
     assembly::{LoadOptions, Need},
     given::{Given, Origin},
     optimizer::{self, Findings, OptimizerConfig, Sources},
-    problem::Problem,
+    problem::{Problem, keys},
     routes::{self, Descriptors, Route, TOP_LEVEL},
     stanza::{self, Shapes, variable},
 };
@@ -297,8 +297,13 @@ impl DocumentReader<'_> {
         if value.as_mapping().is_some_and(Mapping::is_empty) {
             return Some(default.clone());
         }
-        let faults = shape.check(&mut value);
+        let mut faults = shape.check(&mut value);
         let fine = faults.is_empty();
+        stanza::tell_as_the_type_does(&mut faults, &value, shape, &|value| {
+            let error = serde_path_to_error::deserialize::<_, T>(value).err()?;
+            let path = keys(&error.path().to_string()).collect();
+            Some((path, error.into_inner().to_string()))
+        });
         self.findings.refuse(&at, faults);
         given.insert(key.into(), value.clone());
         if !fine {

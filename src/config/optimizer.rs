@@ -16,7 +16,12 @@ pub(super) use appdynamics::VARIABLES as APPDYNAMICS_VARIABLES;
 pub use opsani::OpsaniConfig;
 pub(super) use opsani::VARIABLES as OPSANI_VARIABLES;
 
-use super::{Environment, given::Origin, problem::Problem};
+use super::{
+    Environment,
+    given::Origin,
+    problem::{self, Problem},
+    stanza::tell_as_the_type_does,
+};
 
 /// The optimizer that `servo generate` writes for want of a real one. It ranks below every other
 /// source, and no servo runs with it (`spec/config-and-cli.md` §3.1).
@@ -177,6 +182,9 @@ fn proper(stanza: &Mapping, findings: &mut Findings) -> Option<Mapping> {
             ));
             "optimizer_id".clone_into(&mut name);
         }
+        if value.is_null() && is_known(&name) {
+            continue;
+        }
         if value.is_null() && known.contains(&name) {
             continue;
         }
@@ -199,16 +207,28 @@ fn known_keys() -> Vec<String> {
     known
 }
 
+/// The keys of all kinds.
+static KNOWN: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let mut known = vec!["embedded".to_owned()];
+    for shape in [&OPSANI, &APPDYNAMICS] {
+        known.extend(shape.keys_at(&[""; 0]));
+    }
+    known
+});
+
+fn is_known(key: &str) -> bool {
+    KNOWN.iter().any(|known| known == key)
+}
+
 /// Refuses keys that are those of no kind, and leaves them out.
 fn refuse_unknown(keys: &mut Mapping, findings: &mut Findings) {
-    let known = known_keys();
     keys.retain(|key, _| {
         let key = key.as_str().unwrap_or_default();
-        let fine = known.iter().any(|k| k == key);
+        let fine = is_known(key);
         if !fine {
             findings.problems.push(
                 Problem::new(&["optimizer", key], "extra fields not permitted")
-                    .suggest(key, known.iter().map(String::as_str)),
+                    .suggest(key, KNOWN.iter().map(String::as_str)),
             );
         }
         fine
@@ -364,8 +384,13 @@ fn embedded(
         );
         findings.refuse(&at, filled.faults);
     }
-    let faults = EMBEDDED.check(&mut value);
+    let mut faults = EMBEDDED.check(&mut value);
     if !faults.is_empty() {
+        tell_as_the_type_does(&mut faults, &value, &EMBEDDED, &|value| {
+            let error = serde_path_to_error::deserialize::<_, EmbeddedConfig>(value).err()?;
+            let path = problem::keys(&error.path().to_string()).collect();
+            Some((path, error.into_inner().to_string()))
+        });
         findings.refuse(&at, faults);
         return None;
     }

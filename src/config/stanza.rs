@@ -8,7 +8,7 @@ use std::{
 
 use serde_yaml::Value;
 use servo_dispatch::{ConfiguredConnector, ConnectorType};
-use servo_shape::{Shape, variable_segment};
+use servo_shape::{Fault, FaultKind, Shape, variable_segment};
 
 use super::{given::Origin, optimizer::Findings, problem::Problem};
 
@@ -75,12 +75,16 @@ pub(super) fn read(
         }
         return None;
     }
-    let faults = shape.check(&mut value);
+    let mut faults = shape.check(&mut value);
     fine &= faults.is_empty();
     let mut crippled = value.clone();
     for fault in &faults {
         knock_out(&mut crippled, &fault.path);
     }
+    tell_as_the_type_does(&mut faults, &value, shape, &|value| {
+        let error = kind.parse(value).err()?;
+        Some((error.path, error.message))
+    });
     findings.refuse(&at, faults);
     let mut read = None;
     // One mistake at a time is what serde tells of: without the one it told, it tells the next.
@@ -123,6 +127,45 @@ pub(super) fn read(
     }
     fine.then_some(ReadStanza { connector, value })
 }
+
+/// Lets the type tell what is wrong with a text where its message is its own: it knows that `5x` has no unit,
+/// where its schema knows that it matches no pattern. `read` says what the type finds first, and where.
+pub(super) fn tell_as_the_type_does(
+    faults: &mut [Fault],
+    value: &Value,
+    shape: &Shape,
+    read: &dyn Fn(Value) -> Option<(Vec<String>, String)>,
+) {
+    let paths: Vec<Vec<String>> = faults.iter().map(|fault| fault.path.clone()).collect();
+    for (index, fault) in faults.iter_mut().enumerate().take(MOST_MISTAKES) {
+        let wrong = matches!(fault.kind, FaultKind::Wrong { .. });
+        if !wrong || shape.holds_secret(&fault.path) {
+            continue;
+        }
+        let mut alone = value.clone();
+        for (other, path) in paths.iter().enumerate() {
+            if other != index {
+                knock_out(&mut alone, path);
+            }
+        }
+        if let Some((path, message)) = read(alone)
+            && path == fault.path
+            && !OF_SERDE.iter().any(|start| message.starts_with(start))
+        {
+            fault.message = message;
+        }
+    }
+}
+
+/// How the messages begin that serde makes itself: a schema says more.
+const OF_SERDE: [&str; 6] = [
+    "invalid type",
+    "invalid value",
+    "invalid length",
+    "unknown variant",
+    "missing field",
+    "data did not match",
+];
 
 /// Takes what is at `path` out of `value`; says whether it was there.
 fn knock_out(value: &mut Value, path: &[String]) -> bool {

@@ -46,7 +46,7 @@ fn it_is_generated_documented_and_listed_like_the_bundled_ones() {
     spool(&bench, &["validate"]).assert_code(0);
     spool(&bench, &["connectors"])
         .assert_code(0)
-        .assert_stdout(&["Spool", "Files that wait in a directory", "Vegeta"]);
+        .assert_stdout(&["spool", "Files that wait in a directory", "vegeta"]);
     let schema = spool(&bench, &["schema", "spool"]).json();
     assert_eq!(
         schema["properties"]["batch_file"]["env_names"],
