@@ -53,18 +53,22 @@ impl Clock {
     pub(crate) async fn until(&self, at: Instant) {
         loop {
             let rang = self.0.rang.notified();
-            if now() >= at {
-                return;
+            // One that is set for an earlier time rings then, and time enough to look again.
+            if !self.is_set_by(at) {
+                if now() >= at {
+                    return;
+                }
+                self.set(at);
             }
-            self.set(at);
             rang.await;
         }
     }
 
+    fn is_set_by(&self, at: Instant) -> bool {
+        self.0.set_for.get().is_some_and(|set_for| set_for <= at)
+    }
+
     fn set(&self, at: Instant) {
-        if self.0.set_for.get().is_some_and(|set_for| set_for <= at) {
-            return;
-        }
         self.0.set_for.set(Some(at));
         if let Some(waker) = &*self.0.waker.borrow() {
             waker.wake_by_ref();

@@ -12,8 +12,8 @@ use servo_messages::{CommonConfig, EventError};
 use servo_supervision::ChildContext;
 
 use crate::{
-    context::HandlerContext, dispatcher::DispatcherRef, event::Event, options::EventResult,
-    routes::Routes,
+    context::HandlerContext, dispatcher::DispatcherRef, event::Event, exchange::Exchange,
+    options::EventResult, repeating::Tasks, routes::Routes,
 };
 
 /// Boxed error of a connector that cannot be built.
@@ -198,6 +198,11 @@ pub struct ConnectorContext {
     pub child: ChildContext,
     /// Dispatches events to the servo's connectors, outside of any handler.
     pub dispatcher: DispatcherRef,
+    /// The channels of its servo; what is published through this comes from this connector.
+    pub exchange: Exchange,
+    /// What it does beside handling events: repeating tasks, publishers, subscribers. Whatever does
+    /// not depend on the running of others is better declared in [`Connector::routes`].
+    pub tasks: Tasks,
 }
 
 /// How settled a connector is.

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use servo_messages::EventError;
 use servo_supervision::Turn;
 use tokio_util::sync::CancellationToken;
@@ -14,7 +15,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     dispatcher::DispatcherRef,
     event::{Event, Stage},
-    options::{DispatchError, DispatchOptions, DispatchOutcome, Nesting},
+    exchange::Exchange,
+    options::{DispatchError, DispatchOptions, DispatchOutcome, EventResult, Nesting},
+    repeating::Tasks,
+    stop::Stop,
 };
 
 /// One step of progress of one connector within one dispatch.
@@ -54,9 +58,7 @@ pub(crate) struct CallShared {
     pub(crate) grace: Duration,
     /// How long a connector is waited for that neither answers nor is ended by its supervisor.
     pub(crate) patience: Duration,
-    /// Tells the handlers to stop. One for all stages: once it has fired, the dispatch comes to
-    /// its end.
-    pub(crate) cancel: CancellationToken,
+    pub(crate) stop: Stop,
     pub(crate) progress: Option<ProgressSink>,
     pub(crate) chain: Chain,
     pub(crate) dispatcher: DispatcherRef,
@@ -201,7 +203,7 @@ impl HandlerContext {
     /// Fires when the handler should stop: a sibling failed, the optimizer cancelled, the
     /// deadline passed, the servo shuts down. The handler has [`HandlerContext::grace`] left.
     pub fn cancellation(&self) -> &CancellationToken {
-        &self.call.shared.cancel
+        self.call.shared.stop.token()
     }
 
     /// How long a handler may clean up after its token fired.
@@ -211,7 +213,7 @@ impl HandlerContext {
 
     /// Whether the handler should stop.
     pub fn is_cancelled(&self) -> bool {
-        self.call.shared.cancel.is_cancelled()
+        self.call.shared.stop.is_told()
     }
 
     /// What a handler answers when it stops because its token fired.
@@ -226,7 +228,7 @@ impl HandlerContext {
     pub async fn sleep(&self, duration: Duration) -> Result<(), EventError> {
         tokio::select! {
             () = tokio::time::sleep(duration) => Ok(()),
-            () = self.call.shared.cancel.cancelled() => Err(self.cancelled()),
+            () = self.call.shared.stop.token().cancelled() => Err(self.cancelled()),
         }
     }
 
@@ -285,6 +287,18 @@ impl HandlerContext {
         self.turn.protect(duration);
     }
 
+    /// The channels of the servo; what is published through this comes from this connector.
+    pub fn exchange(&self) -> Exchange {
+        let exchange = self.call.shared.dispatcher.exchange();
+        exchange.on_behalf_of(self.call.connector.clone())
+    }
+
+    /// What this connector does beside handling events: repeating tasks, publishers, subscribers.
+    pub fn tasks(&self) -> Tasks {
+        let dispatcher = &self.call.shared.dispatcher;
+        Tasks::new(dispatcher.clone(), self.call.connector.clone())
+    }
+
     /// Dispatches `event` to the other connectors of the servo, as part of this handler's work:
     /// same command, a deadline no later than its own, cancelled with it or by the options' token.
     ///
@@ -298,22 +312,65 @@ impl HandlerContext {
         event: E,
         options: DispatchOptions,
     ) -> Result<DispatchOutcome<E::Output>, DispatchError> {
+        self.nested(options, |dispatcher, options, nesting| {
+            dispatcher.dispatch_nested(event, options, nesting)
+        })
+        .await
+    }
+
+    /// Asks the other connectors one by one until one contributes a result, else as
+    /// [`HandlerContext::dispatch`].
+    ///
+    /// # Errors
+    /// As [`HandlerContext::dispatch`].
+    pub async fn dispatch_first<E: Event>(
+        &self,
+        event: E,
+        options: DispatchOptions,
+    ) -> Result<Option<EventResult<E::Output>>, DispatchError> {
+        self.nested(options, |dispatcher, options, nesting| {
+            dispatcher.dispatch_first_nested(event, options, nesting)
+        })
+        .await
+    }
+
+    /// Dispatches the event that bears `name`, with JSON arguments, else as
+    /// [`HandlerContext::dispatch`].
+    ///
+    /// # Errors
+    /// As [`HandlerContext::dispatch`] and [`DispatcherRef::dispatch_named`].
+    pub async fn dispatch_named(
+        &self,
+        name: &str,
+        args: Value,
+        options: DispatchOptions,
+    ) -> Result<DispatchOutcome<Value>, DispatchError> {
+        self.nested(options, |dispatcher, options, nesting| {
+            dispatcher.dispatch_named_nested(name, args, options, nesting)
+        })
+        .await
+    }
+
+    /// Makes a dispatch that is tied to this handler's own.
+    async fn nested<'a, T, D>(
+        &'a self,
+        options: DispatchOptions,
+        begin: impl FnOnce(&'a DispatcherRef, DispatchOptions, Nesting) -> D,
+    ) -> T
+    where
+        D: Future<Output = T>,
+    {
+        let shared = &self.call.shared;
         let nesting = Nesting {
-            chain: self
-                .call
-                .shared
+            chain: shared
                 .chain
-                .push(self.call.shared.event.clone(), self.call.connector.clone()),
-            not_after: Some(self.call.shared.deadline),
+                .push(shared.event.clone(), self.call.connector.clone()),
+            not_after: Some(shared.deadline),
         };
         let asked_to_end = options.cancel.clone();
         let options = options.nested(&self.call);
         let end = options.cancel.clone();
-        let dispatch = self
-            .call
-            .shared
-            .dispatcher
-            .dispatch_nested(event, options, nesting);
+        let dispatch = begin(&shared.dispatcher, options, nesting);
         tokio::pin!(dispatch);
         tokio::select! {
             biased;

@@ -2,25 +2,35 @@
 //! (`spec/events-and-checks.md` §2.5).
 
 use std::{
-    any::TypeId,
     fmt,
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use actix::{Actor, AsyncContext, Context, Handler, Message, ResponseActFuture, WrapFuture};
+use actix::{
+    Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message,
+    ResponseActFuture, WrapFuture,
+};
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use servo_supervision::{AskError, ChildRef, ChildSpec, Supervised};
 
 use crate::{
+    bus::Bus,
     clock::Clock,
     context::{CallShared, now},
     dynamic::DynamicEvent,
-    event::Event,
-    options::{DispatchError, DispatchOptions, DispatchOutcome, EventResult, Nesting},
-    routes::{Bus, Key},
+    event::{Category, Event},
+    exchange::Exchange,
+    handler::Key,
+    lifecycle::Milestone,
+    options::{
+        DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, Nesting, Scope,
+    },
+    repeating::{Homes, TaskKind},
     run::Run,
+    stop::Stop,
+    visit::Answers,
 };
 
 /// How long a dispatcher that is (re)starting is waited for.
@@ -39,9 +49,13 @@ pub struct Dispatcher {
 
 /// Reaches the dispatcher of a servo, across its restarts.
 #[derive(Clone)]
-pub struct DispatcherRef {
+pub struct DispatcherRef(Arc<Reached>);
+
+struct Reached {
     actor: ChildRef<Dispatcher>,
     bus: Bus,
+    exchange: Exchange,
+    homes: Homes,
 }
 
 struct Dispatch<E: Event> {
@@ -62,6 +76,7 @@ impl Dispatcher {
     /// How to run the dispatcher of the servo named `servo` over `bus`, and how to reach it.
     pub fn spec(servo: Arc<str>, bus: Bus) -> (ChildSpec<Self>, DispatcherRef) {
         let own: Arc<OnceLock<DispatcherRef>> = Arc::default();
+        let exchange = Exchange::new(servo.clone());
         let reference = own.clone();
         let spec = ChildSpec::new("dispatcher", move |_| {
             let reference = reference
@@ -70,15 +85,18 @@ impl Dispatcher {
                 .ok_or("the dispatcher was started before its reference was made")?;
             Ok(Self {
                 servo: servo.clone(),
-                bus: reference.bus.clone(),
+                bus: reference.0.bus.clone(),
                 reference,
                 clock: Clock::default(),
             })
-        });
-        let reference = DispatcherRef {
+        })
+        .shutdown(Exchange::DRAIN + Duration::from_secs(1));
+        let reference = DispatcherRef(Arc::new(Reached {
             actor: spec.reference(),
             bus,
-        };
+            exchange,
+            homes: Homes::default(),
+        }));
         // A fresh cell: nothing else can have filled it.
         let _ = own.set(reference.clone());
         (spec, reference)
@@ -93,7 +111,22 @@ impl Actor for Dispatcher {
     }
 }
 
-impl Supervised for Dispatcher {}
+impl Supervised for Dispatcher {
+    /// The last of its servo to stop, it ends the servo's exchange.
+    fn stop(&mut self, ctx: &mut Self::Context) {
+        let exchange = self.reference.exchange().clone();
+        if !exchange.is_running() {
+            ctx.stop();
+            return;
+        }
+        let drained = async move { exchange.shutdown().await };
+        ctx.spawn(
+            drained
+                .into_actor(self)
+                .map(|_, _, ctx: &mut Self::Context| ctx.stop()),
+        );
+    }
+}
 
 impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
     type Result = ResponseActFuture<Self, Result<DispatchOutcome<E::Output>, DispatchError>>;
@@ -106,11 +139,38 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             nesting,
             first,
         } = dispatch;
+        let DispatchOptions {
+            scope,
+            on_error,
+            stages,
+            timeout,
+            grace,
+            cancel,
+            command_uid,
+            progress,
+        } = options;
+        let milestone = (E::CATEGORY == Category::Lifecycle)
+            .then(Milestone::of::<E>)
+            .flatten();
+        // What a connector does by itself must not meddle with its undoing (spec/events-and-checks.md §5).
+        let ends = match milestone {
+            Some(Milestone::Shutdown) => [TaskKind::Repeating, TaskKind::Publisher].as_slice(),
+            Some(Milestone::Detach) => TaskKind::ALL.as_slice(),
+            Some(Milestone::Attach | Milestone::Startup) | None => &[],
+        };
+        if !ends.is_empty() {
+            let is_meant = |name: &Arc<str>| match &scope {
+                Scope::All => true,
+                Scope::Only(names) => names.contains(name),
+                Scope::Except(names) => !names.contains(name),
+            };
+            self.reference.homes().end(ends, is_meant);
+        }
         let table = self.bus.snapshot();
         let handlers = table.handlers::<E>(&key);
         let began = now();
-        let deadline = nesting.deadline(began, options.timeout);
-        let grace = options.grace.min(DispatchOptions::MAX_TIMEOUT);
+        let deadline = nesting.deadline(began, timeout);
+        let grace = grace.min(DispatchOptions::MAX_TIMEOUT);
         let shared = CallShared {
             servo: self.servo.clone(),
             event: match (&handlers, key) {
@@ -118,12 +178,12 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
                 (None, Key::Named(name)) => name,
                 (None, Key::Typed(_)) => E::NAME.into(),
             },
-            command_uid: options.command_uid.clone(),
+            command_uid,
             deadline,
             grace,
             patience: deadline.saturating_duration_since(began) + grace + OVERHEAD,
-            cancel: options.cancel.child_token(),
-            progress: options.progress.clone(),
+            stop: Stop::new(cancel),
+            progress,
             chain: nesting.chain,
             dispatcher: self.reference.clone(),
         };
@@ -134,8 +194,13 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             bus: self.bus.clone(),
             clock: self.clock.clone(),
             shared: Arc::new(shared),
-            options,
-            first,
+            scope,
+            stages,
+            timeout,
+            answers: Answers {
+                errors_count: on_error == ErrorPolicy::Collect,
+                first_only: first,
+            },
         };
         Box::pin(run.outcome().into_actor(self))
     }
@@ -166,7 +231,7 @@ impl DispatcherRef {
         nesting: Nesting,
     ) -> Result<DispatchOutcome<E::Output>, DispatchError> {
         self.send(Dispatch {
-            key: Key::Typed(TypeId::of::<E>()),
+            key: Key::of::<E>(),
             event,
             options,
             nesting,
@@ -184,12 +249,22 @@ impl DispatcherRef {
         event: E,
         options: DispatchOptions,
     ) -> Result<Option<EventResult<E::Output>>, DispatchError> {
+        self.dispatch_first_nested(event, options, Nesting::default())
+            .await
+    }
+
+    pub(crate) async fn dispatch_first_nested<E: Event>(
+        &self,
+        event: E,
+        options: DispatchOptions,
+        nesting: Nesting,
+    ) -> Result<Option<EventResult<E::Output>>, DispatchError> {
         let outcome = self
             .send(Dispatch {
-                key: Key::Typed(TypeId::of::<E>()),
+                key: Key::of::<E>(),
                 event,
                 options,
-                nesting: Nesting::default(),
+                nesting,
                 first: true,
             })
             .await?;
@@ -207,9 +282,19 @@ impl DispatcherRef {
         args: Value,
         options: DispatchOptions,
     ) -> LocalBoxFuture<'static, Result<DispatchOutcome<Value>, DispatchError>> {
-        let table = self.bus.snapshot();
+        self.dispatch_named_nested(name, args, options, Nesting::default())
+    }
+
+    pub(crate) fn dispatch_named_nested(
+        &self,
+        name: &str,
+        args: Value,
+        options: DispatchOptions,
+        nesting: Nesting,
+    ) -> LocalBoxFuture<'static, Result<DispatchOutcome<Value>, DispatchError>> {
+        let table = self.0.bus.snapshot();
         if let Some(bridge) = table.bridge(name) {
-            return bridge.dispatch(self.clone(), args, options);
+            return bridge.dispatch(self.clone(), args, options, nesting);
         }
         let name: Arc<str> = name.into();
         let key = Key::Named(name.clone());
@@ -227,7 +312,7 @@ impl DispatcherRef {
                 key,
                 event,
                 options,
-                nesting: Nesting::default(),
+                nesting,
                 first: false,
             })
             .await
@@ -236,7 +321,16 @@ impl DispatcherRef {
 
     /// The connectors that it dispatches to.
     pub fn bus(&self) -> &Bus {
-        &self.bus
+        &self.0.bus
+    }
+
+    /// The channels of the servo.
+    pub fn exchange(&self) -> &Exchange {
+        &self.0.exchange
+    }
+
+    pub(crate) fn homes(&self) -> &Homes {
+        &self.0.homes
     }
 
     async fn send<E: Event>(
@@ -250,10 +344,10 @@ impl DispatcherRef {
             .saturating_add(*grace)
             .saturating_add(OVERHEAD * 2);
         let answer = async {
-            if !self.actor.is_up() {
-                self.actor.wait_until_up(START).await?;
+            if !self.0.actor.is_up() {
+                self.0.actor.wait_until_up(START).await?;
             }
-            self.actor.ask(dispatch, patience).await
+            self.0.actor.ask(dispatch, patience).await
         };
         answer
             .await

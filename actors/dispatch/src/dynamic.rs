@@ -1,15 +1,17 @@
 //! Events that are known by name only: declared at run time, or typed ones seen from outside.
 
-use std::{any::TypeId, marker::PhantomData, sync::Arc};
+use std::{any::Any, marker::PhantomData, rc::Rc, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 
 use crate::{
+    bus::{Seat, Table},
+    context::HandlerContext,
     dispatcher::DispatcherRef,
     event::{Category, Event, Stage},
-    options::{DispatchError, DispatchOptions, DispatchOutcome, EventResult},
-    routes::{Call, CallFuture, Key, Results, Route, Table},
+    handler::{Call, CallFuture, Handler, Key},
+    options::{DispatchError, DispatchOptions, DispatchOutcome, EventResult, Nesting},
 };
 
 /// An event addressed by its name, with its arguments as JSON.
@@ -47,12 +49,7 @@ pub trait JsonEvent: Event {
 /// Carries a typed event into the dynamic lane and back.
 pub(crate) trait Bridge: Send + Sync {
     /// Adds a handler that works on JSON to the handlers of the typed event.
-    fn bind(
-        &self,
-        table: &mut Table,
-        stage: Stage,
-        route: Route<Call<DynamicEvent, Option<Value>>>,
-    );
+    fn bind(&self, table: &mut Table, seat: &Seat, stage: Stage, call: DynamicCall);
 
     /// Dispatches the typed event from JSON arguments.
     fn dispatch(
@@ -60,8 +57,12 @@ pub(crate) trait Bridge: Send + Sync {
         dispatcher: DispatcherRef,
         args: Value,
         options: DispatchOptions,
+        nesting: Nesting,
     ) -> LocalBoxFuture<'static, Result<DispatchOutcome<Value>, DispatchError>>;
 }
+
+/// A handler that works on JSON, in any stage.
+pub(crate) type DynamicCall = Call<DynamicEvent, Option<Value>>;
 
 struct TypedBridge<E>(PhantomData<fn() -> E>);
 
@@ -69,19 +70,18 @@ pub(crate) fn typed_bridge<E: JsonEvent>() -> Arc<dyn Bridge> {
     Arc::new(TypedBridge::<E>(PhantomData))
 }
 
-type DynamicCall = Call<DynamicEvent, Option<Value>>;
-
 /// Runs a JSON handler whose value nobody wants.
-fn silently(
+fn silently<T: Default + 'static>(
     call: &DynamicCall,
+    host: Rc<dyn Any>,
     event: DynamicEvent,
-    cx: crate::context::CallContext,
-) -> CallFuture<()> {
-    let future = call(Arc::new(event), cx);
-    Box::pin(async move { future.await.map(drop) })
+    cx: HandlerContext,
+) -> CallFuture<T> {
+    let done = call(host, Arc::new(event), cx);
+    Box::pin(async move { done.await.map(|_| T::default()) })
 }
 
-fn results_value<E: Event>(results: &Results<E>, output: impl Fn(&E::Output) -> Value) -> Value {
+fn results_value<T>(results: &[EventResult<T>], output: impl Fn(&T) -> Value) -> Value {
     results
         .iter()
         .map(|r| match &r.value {
@@ -92,67 +92,26 @@ fn results_value<E: Event>(results: &Results<E>, output: impl Fn(&E::Output) -> 
 }
 
 impl<E: JsonEvent> Bridge for TypedBridge<E> {
-    fn bind(&self, table: &mut Table, stage: Stage, route: Route<DynamicCall>) {
-        let key = Key::Typed(TypeId::of::<E>());
-        let Route {
-            position,
-            connector,
-            call,
-        } = route;
+    fn bind(&self, table: &mut Table, seat: &Seat, stage: Stage, call: DynamicCall) {
         let name: Arc<str> = E::NAME.into();
         let event = move |args| DynamicEvent {
             name: name.clone(),
             args,
         };
-        match stage {
-            Stage::Before => {
-                let typed: Call<E, ()> =
-                    Arc::new(move |typed, cx| silently(&call, event(typed.arguments()), cx));
-                table.push_before::<E>(
-                    key,
-                    E::NAME,
-                    Route {
-                        position,
-                        connector,
-                        call: typed,
-                    },
-                );
-            }
-            Stage::On => {
-                // What a JSON handler answers has no place among typed results.
-                let typed: Call<E, Option<E::Output>> = Arc::new(move |typed, cx| {
-                    let done = silently(&call, event(typed.arguments()), cx);
-                    Box::pin(async move { done.await.map(|()| None) })
-                });
-                table.push_on::<E>(
-                    key,
-                    E::NAME,
-                    Route {
-                        position,
-                        connector,
-                        call: typed,
-                    },
-                );
-            }
-            Stage::After => {
-                let typed = Arc::new(move |results: Results<E>, cx| {
-                    silently(
-                        &call,
-                        event(results_value::<E>(&results, E::output_value)),
-                        cx,
-                    )
-                });
-                table.push_after::<E>(
-                    key,
-                    E::NAME,
-                    Route {
-                        position,
-                        connector,
-                        call: typed,
-                    },
-                );
-            }
-        }
+        let handler: Handler<E> = match stage {
+            Stage::Before => Handler::Before(Arc::new(move |host, typed, cx| {
+                silently(&call, host, event(typed.arguments()), cx)
+            })),
+            // What a JSON handler answers has no place among typed results.
+            Stage::On => Handler::On(Arc::new(move |host, typed, cx| {
+                silently(&call, host, event(typed.arguments()), cx)
+            })),
+            Stage::After => Handler::After(Arc::new(move |host, results, cx| {
+                let results = results_value(&results, E::output_value);
+                silently(&call, host, event(results), cx)
+            })),
+        };
+        table.push(Key::of::<E>(), E::NAME, seat, handler);
     }
 
     fn dispatch(
@@ -160,13 +119,14 @@ impl<E: JsonEvent> Bridge for TypedBridge<E> {
         dispatcher: DispatcherRef,
         args: Value,
         options: DispatchOptions,
+        nesting: Nesting,
     ) -> LocalBoxFuture<'static, Result<DispatchOutcome<Value>, DispatchError>> {
         Box::pin(async move {
             let event = E::from_arguments(args).map_err(|message| DispatchError::Arguments {
                 event: E::NAME.to_owned(),
                 message,
             })?;
-            let outcome = dispatcher.dispatch(event, options).await?;
+            let outcome = dispatcher.dispatch_nested(event, options, nesting).await?;
             let results = outcome
                 .results
                 .into_iter()
@@ -187,59 +147,26 @@ impl<E: JsonEvent> Bridge for TypedBridge<E> {
 /// Adds a handler of an event that has no type.
 pub(crate) fn bind_untyped(
     table: &mut Table,
+    seat: &Seat,
     name: Arc<str>,
     stage: Stage,
-    route: Route<DynamicCall>,
+    call: DynamicCall,
 ) {
-    let key = Key::Named(name.clone());
-    let Route {
-        position,
-        connector,
-        call,
-    } = route;
-    match stage {
-        Stage::Before => {
-            let call: Call<DynamicEvent, ()> =
-                Arc::new(move |event, cx| silently(&call, (*event).clone(), cx));
-            table.push_before::<DynamicEvent>(
-                key,
-                &name,
-                Route {
-                    position,
-                    connector,
-                    call,
-                },
-            );
-        }
-        Stage::On => {
-            table.push_on::<DynamicEvent>(
-                key,
-                &name,
-                Route {
-                    position,
-                    connector,
-                    call,
-                },
-            );
-        }
+    let handler: Handler<DynamicEvent> = match stage {
+        Stage::Before => Handler::Before(Arc::new(move |host, event, cx| {
+            silently(&call, host, (*event).clone(), cx)
+        })),
+        Stage::On => Handler::On(call),
         Stage::After => {
-            let event_name = name.clone();
-            let call = Arc::new(move |results: Results<DynamicEvent>, cx| {
+            let name = name.clone();
+            Handler::After(Arc::new(move |host, results, cx| {
                 let event = DynamicEvent {
-                    name: event_name.clone(),
-                    args: results_value::<DynamicEvent>(&results, Value::clone),
+                    name: name.clone(),
+                    args: results_value(&results, Value::clone),
                 };
-                silently(&call, event, cx)
-            });
-            table.push_after::<DynamicEvent>(
-                key,
-                &name,
-                Route {
-                    position,
-                    connector,
-                    call,
-                },
-            );
+                silently(&call, host, event, cx)
+            }))
         }
-    }
+    };
+    table.push(Key::Named(name.clone()), &name, seat, handler);
 }

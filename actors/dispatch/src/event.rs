@@ -47,6 +47,18 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// In the order in which they run.
+    pub(crate) const ALL: [Self; 3] = [Self::Before, Self::On, Self::After];
+
+    /// The stage behind this one.
+    pub(crate) fn following(self) -> Option<Self> {
+        match self {
+            Stage::Before => Some(Stage::On),
+            Stage::On => Some(Stage::After),
+            Stage::After => None,
+        }
+    }
+
     /// `before`, `on` or `after`.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,6 +1,13 @@
 //! The actor that a connector lives in.
 
-use std::{rc::Rc, sync::Arc};
+use std::{
+    any::Any,
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context as TaskContext, Poll},
+    time::Duration,
+};
 
 use actix::{
     Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message,
@@ -8,18 +15,20 @@ use actix::{
 };
 use futures_util::future::LocalBoxFuture;
 use servo_messages::EventError;
-use servo_supervision::{ChildContext, Supervised};
+use servo_supervision::{AskError, ChildContext, ChildRef, Supervised, Turn};
 use thiserror::Error;
-use tracing::Instrument;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+use tracing::{Instrument, instrument::Instrumented};
 
 use crate::{
     connector::Connector,
     context::{CallContext, CallShared, Chain, HandlerContext, now},
     dispatcher::DispatcherRef,
     event::Stage,
+    handler::{CallFuture, Failure},
     lifecycle::CatchUp,
     options::DispatchOptions,
-    routes::Failure,
+    stop::Stop,
 };
 
 /// Runs the handlers of one connector.
@@ -41,13 +50,34 @@ pub(crate) struct Residence<C> {
     pub(crate) catch_up: Box<[CatchUp<C>]>,
 }
 
-type HandlerFuture<T> = LocalBoxFuture<'static, T>;
-
-/// One call of one handler.
-pub(crate) struct Work<C, T> {
-    pub(crate) cx: CallContext,
-    pub(crate) run: Box<dyn FnOnce(Rc<C>, HandlerContext) -> HandlerFuture<T> + Send>,
+/// A way to a connector, whatever its type.
+pub(crate) trait Door: Send + Sync {
+    /// Has the connector run `errand`; waits for one that is being restarted.
+    fn enter(&self, errand: Arc<dyn Errand>) -> LocalBoxFuture<'static, Result<(), Failure>>;
 }
+
+/// What a connector is asked to run. Asked for again, it goes on where it was when the connector ended.
+pub(crate) trait Errand: Send + Sync {
+    fn shared(&self) -> &CallShared;
+    fn run(self: Arc<Self>, host: Host) -> LocalBoxFuture<'static, ()>;
+}
+
+/// One run of a connector, as handlers are run on it.
+pub(crate) struct Host {
+    connector: Rc<dyn Any>,
+    child: ChildContext,
+}
+
+struct Enter(Arc<dyn Errand>);
+
+impl Message for Enter {
+    type Result = ();
+}
+
+/// How long a dispatch waits for a connector that is being restarted.
+const RESTART_PATIENCE: Duration = Duration::from_secs(10);
+/// How often it looks whether the connector was given up meanwhile.
+const RESTART_LOOK: Duration = Duration::from_millis(100);
 
 /// A connector that started late could not catch up with its servo.
 #[derive(Debug, Error)]
@@ -55,10 +85,6 @@ pub(crate) struct Work<C, T> {
 struct CannotCatchUp {
     event: &'static str,
     error: EventError,
-}
-
-impl<C, T: 'static> Message for Work<C, T> {
-    type Result = T;
 }
 
 impl<C: Connector> ConnectorActor<C> {
@@ -71,35 +97,73 @@ impl<C: Connector> ConnectorActor<C> {
     }
 }
 
-/// Runs one handler, as a turn of its connector's actor.
-fn run<C, T, R>(
-    connector: Rc<C>,
-    child: &ChildContext,
-    cx: CallContext,
-    run: R,
-) -> impl Future<Output = T> + use<C, T, R>
-where
-    C: Connector,
-    T: 'static,
-    R: FnOnce(Rc<C>, HandlerContext) -> HandlerFuture<T>,
-{
-    let turn = Rc::new(child.turn(turn_name(&cx)));
-    let span = cx.span();
-    let shared = cx.shared.clone();
-    let mut handler = run(connector, HandlerContext::new(cx, turn.clone()));
-    let guarded = async move {
-        tokio::select! {
-            biased;
-            output = &mut handler => output,
-            () = shared.cancel.cancelled() => {
-                // Told to stop: from now on it has the grace, however long the event was meant to
-                // take. Past that its supervisor replaces it.
-                turn.protect(shared.grace);
-                handler.await
-            }
+impl Host {
+    /// Runs one handler, as a turn of its connector's actor.
+    pub(crate) fn run<T>(
+        &self,
+        cx: CallContext,
+        start: impl FnOnce(Rc<dyn Any>, HandlerContext) -> CallFuture<T>,
+    ) -> Instrumented<Guarded<T>> {
+        let turn = Rc::new(self.child.turn(turn_name(&cx)));
+        let span = cx.span();
+        let shared = cx.shared.clone();
+        let handler = {
+            let _within = span.enter();
+            start(
+                self.connector.clone(),
+                HandlerContext::new(cx, turn.clone()),
+            )
+        };
+        Guarded {
+            handler,
+            turn,
+            shared,
+            warning: Warning::Unknown,
         }
-    };
-    guarded.instrument(span)
+        .instrument(span)
+    }
+}
+
+/// A handler at work.
+pub(crate) struct Guarded<T> {
+    handler: CallFuture<T>,
+    turn: Rc<Turn>,
+    shared: Arc<CallShared>,
+    warning: Warning,
+}
+
+/// Whether a handler was told to stop.
+enum Warning {
+    /// It has not been waited for yet: most handlers never are.
+    Unknown,
+    Awaited(Pin<Box<WaitForCancellationFutureOwned>>),
+    Given,
+}
+
+impl<T> Future for Guarded<T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Poll::Ready(output) = this.handler.as_mut().poll(cx) {
+            return Poll::Ready(output);
+        }
+        if let Warning::Unknown = this.warning {
+            let fires = this.shared.stop.token().clone().cancelled_owned();
+            this.warning = Warning::Awaited(Box::pin(fires));
+        }
+        if let Warning::Awaited(fires) = &mut this.warning
+            && fires.as_mut().poll(cx).is_ready()
+        {
+            // Told to stop: from now on it has the grace, however long the event was meant to
+            // take. Past that its supervisor replaces it.
+            this.turn.protect(this.shared.grace);
+            this.warning = Warning::Given;
+            // The handler may have had its last chance to hear of it.
+            return this.handler.as_mut().poll(cx);
+        }
+        Poll::Pending
+    }
 }
 
 fn turn_name(cx: &CallContext) -> String {
@@ -151,7 +215,7 @@ impl<C: Connector> Residence<C> {
                 deadline: now() + DispatchOptions::DEFAULT_TIMEOUT,
                 grace: DispatchOptions::DEFAULT_GRACE,
                 patience: DispatchOptions::DEFAULT_TIMEOUT,
-                cancel: child.stopping(),
+                stop: Stop::new(child.stopping()),
                 progress: None,
                 chain: Chain::default(),
                 dispatcher: self.dispatcher.clone(),
@@ -161,11 +225,13 @@ impl<C: Connector> Residence<C> {
                 connector: self.name.clone(),
                 stage: Stage::On,
             };
-            run(connector.clone(), child, cx, |connector, cx| {
-                (missed.run)(connector, cx)
-            })
-            .await
-            .map_err(|failure| CannotCatchUp::new(missed.event, failure))?;
+            let host = Host {
+                connector: connector.clone(),
+                child: child.clone(),
+            };
+            host.run(cx, |_, cx| (missed.run)(connector.clone(), cx))
+                .await
+                .map_err(|failure| CannotCatchUp::new(missed.event, failure))?;
         }
         Ok(())
     }
@@ -173,12 +239,59 @@ impl<C: Connector> Residence<C> {
 
 impl<C: Connector> Supervised for ConnectorActor<C> {}
 
-impl<C: Connector, T: 'static> Handler<Work<C, T>> for ConnectorActor<C> {
-    type Result = ResponseActFuture<Self, T>;
+impl<C: Connector> Handler<Enter> for ConnectorActor<C> {
+    type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, work: Work<C, T>, _: &mut Self::Context) -> Self::Result {
-        let Work { cx, run } = work;
-        Box::pin(self::run(self.connector.clone(), &self.child, cx, run).into_actor(self))
+    fn handle(&mut self, Enter(errand): Enter, _: &mut Self::Context) -> Self::Result {
+        let host = Host {
+            connector: self.connector.clone(),
+            child: self.child.clone(),
+        };
+        Box::pin(errand.run(host).into_actor(self))
+    }
+}
+
+impl<C: Connector> Door for ChildRef<ConnectorActor<C>> {
+    fn enter(&self, errand: Arc<dyn Errand>) -> LocalBoxFuture<'static, Result<(), Failure>> {
+        let actor = self.clone();
+        Box::pin(async move {
+            let shared = errand.shared();
+            loop {
+                // The dispatcher's own deadline and the supervisor's (a stuck connector is replaced
+                // when the grace is over) come first; this one only keeps a broken runtime from
+                // waiting for ever.
+                match actor.ask(Enter(errand.clone()), shared.patience).await {
+                    Err(AskError::Restarting { .. }) => until_up(&actor, shared).await?,
+                    done => return done.map_err(Failure::Ended),
+                }
+            }
+        })
+    }
+}
+
+/// Waits for a connector that is between two runs: a moment later it can do what it is asked.
+async fn until_up<C: Connector>(
+    actor: &ChildRef<ConnectorActor<C>>,
+    shared: &CallShared,
+) -> Result<(), Failure> {
+    let give_up = shared.deadline.min(now() + RESTART_PATIENCE);
+    let up = async {
+        // The first look tells at once of one that was given up.
+        let mut look = Duration::ZERO;
+        loop {
+            let left = give_up.saturating_duration_since(now());
+            match actor.wait_until_up(left.min(look)).await {
+                Err(AskError::Restarting { .. }) if left > look => look = RESTART_LOOK,
+                done => return done,
+            }
+        }
+    };
+    match shared.stop.token().run_until_cancelled(up).await {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(Failure::Ended(error)),
+        None => Err(Failure::Error(EventError::cancelled(
+            "cancelled before the connector was up",
+        ))),
     }
 }
 

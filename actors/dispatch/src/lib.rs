@@ -13,9 +13,15 @@
 //! Connectors verify what they need by [`Checks`], in answer to the event [`CheckEvent`]; a [`CheckRun`] asks them all,
 //! applies remedies and repeats until all is well or the time is up.
 //!
+//! Beside events, the connectors of a servo tell each other things over the channels of its [`Exchange`]: typed or as bytes,
+//! in order, with a bounded queue for each subscriber. And they do things by themselves, as [`Tasks`] or declared in their
+//! [`Routes`]: repeat something, publish at an interval, listen. All of that runs inside the connector's actor and ends
+//! with it.
+//!
 //! What this crate must not know: optimizers and their protocol, files and the command line, any
 //! particular connector.
 
+mod bus;
 mod checks;
 mod clock;
 mod connector;
@@ -23,14 +29,23 @@ mod context;
 mod dispatcher;
 mod dynamic;
 mod event;
+mod exchange;
+mod handler;
 mod host;
 mod lifecycle;
 mod options;
+#[cfg(doctest)]
+mod refused;
 mod registry;
+mod repeating;
 mod routes;
 mod run;
+mod stage;
 mod standard;
+mod stop;
+mod visit;
 
+pub use bus::{Bus, DuplicateConnector, RouteInfo};
 pub use checks::{
     Check, CheckEvent, CheckFailure, CheckFilter, CheckId, CheckOf, CheckOutcome, CheckPolicy,
     CheckReport, CheckResult, CheckRun, CheckRunActor, CheckRunEnd, CheckRunLost, CheckRunOutcome,
@@ -46,6 +61,14 @@ pub use context::{Chain, HandlerContext, ProgressSink, ProgressUpdate};
 pub use dispatcher::{Dispatcher, DispatcherRef};
 pub use dynamic::{DynamicEvent, JsonEvent};
 pub use event::{Category, Event, EventName, EventNameError, Stage};
+pub use exchange::{
+    Aggregator, AggregatorError, AggregatorView, AlreadyCancelled, Channel, ChannelError,
+    ChannelName, ChannelNameError, Delivery, Drained, Exchange, ExchangeStatus, Filter, Flow,
+    LOADGEN_VEGETA, METRICS_PROMETHEUS, Message, MessageError, MetricSample, NotRunning, Outbox,
+    Overflow, Parts, PublishError, Publisher, Selector, SelectorSyntaxError, Sources, Splitter,
+    SubscribeOptions, Subscription, SubscriptionEnd, SubscriptionHandle, TemporaryChannel, Topic,
+    Transformer, TransformerError, Transforming, TypedChannel, TypedSubscription,
+};
 pub use host::ConnectorActor;
 pub use options::{
     DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, HandlerError, Scope,
@@ -54,7 +77,10 @@ pub use options::{
 pub use registry::{
     ConfiguredConnector, ConnectorPolicy, ConnectorType, Mount, Registry, StanzaError,
 };
-pub use routes::{Bus, DuplicateConnector, RouteInfo, Routes};
+pub use repeating::{
+    Every, StartError, TaskHandle, TaskKind, Tasks, Tick, UnknownTask, current_message,
+};
+pub use routes::Routes;
 pub use standard::{
     Adjust, Attach, Components, Describe, Detach, Measure, Metrics, Promote, Shutdown, Startup,
 };

@@ -17,7 +17,7 @@ use crate::{
     connector::Connector,
     context::HandlerContext,
     event::Event,
-    routes::CallFuture,
+    handler::{CallFuture, Failure},
     standard::{Attach, Detach, Shutdown, Startup},
 };
 
@@ -118,7 +118,7 @@ impl<C: Connector> CatchUp<C> {
                 let (handler, event) = (handler.clone(), event.clone());
                 Box::pin(async move {
                     let done = handler(connector, event, cx).await;
-                    done.map(drop).map_err(crate::routes::Failure::Error)
+                    done.map(drop).map_err(Failure::Error)
                 })
             }),
         })

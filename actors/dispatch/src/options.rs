@@ -202,6 +202,43 @@ impl Default for Stages {
     }
 }
 
+impl Stages {
+    pub(crate) const NONE: Self = Self {
+        before: false,
+        on: false,
+        after: false,
+    };
+
+    pub(crate) fn only(stage: Stage) -> Self {
+        let mut only = Self::NONE;
+        only.add(stage);
+        only
+    }
+
+    pub(crate) fn add(&mut self, stage: Stage) {
+        match stage {
+            Stage::Before => self.before = true,
+            Stage::On => self.on = true,
+            Stage::After => self.after = true,
+        }
+    }
+
+    pub(crate) fn has(self, stage: Stage) -> bool {
+        match stage {
+            Stage::Before => self.before,
+            Stage::On => self.on,
+            Stage::After => self.after,
+        }
+    }
+
+    /// Whether they have a stage in common.
+    pub(crate) fn meet(self, other: Self) -> bool {
+        Stage::ALL
+            .into_iter()
+            .any(|stage| self.has(stage) && other.has(stage))
+    }
+}
+
 impl Default for DispatchOptions {
     fn default() -> Self {
         Self {
@@ -237,7 +274,7 @@ impl DispatchOptions {
     /// What a handler of `parent` asks for, tied to what it was asked itself.
     pub(crate) fn nested(mut self, parent: &CallContext) -> Self {
         // Cancelled with the parent, but its own end must not cancel the parent.
-        self.cancel = parent.shared.cancel.child_token();
+        self.cancel = parent.shared.stop.token().child_token();
         // The asking handler has to hear of the end within its own grace, or it would pass for
         // stuck in the place of the one that is.
         self.grace = self.grace.min(parent.shared.grace * 2 / 3);
@@ -272,13 +309,6 @@ impl fmt::Debug for DispatchOptions {
 // === impl DispatchOutcome ===
 
 impl<T> DispatchOutcome<T> {
-    pub(crate) fn empty() -> Self {
-        Self {
-            cancelled_by: Vec::new(),
-            results: Vec::new(),
-        }
-    }
-
     /// The contributions without their connectors; errors are left out.
     pub fn values(self) -> impl Iterator<Item = T> {
         self.results.into_iter().filter_map(|r| r.value.ok())

@@ -12,6 +12,7 @@ use crate::{
     event::Stage,
     host::{ConnectorActor, Residence},
     lifecycle::CatchUp,
+    repeating::Tasks,
     routes::Routes,
 };
 
@@ -248,6 +249,7 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             catch_up: CatchUp::in_order(std::mem::take(&mut routes.catch_up)),
         });
         let spec = ChildSpec::new(name.clone(), move |child| {
+            seat.dispatcher.homes().begin(&seat.name);
             let connector = C::build(
                 config.clone(),
                 ConnectorContext {
@@ -256,6 +258,8 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
                     settings: settings.clone(),
                     child: child.clone(),
                     dispatcher: seat.dispatcher.clone(),
+                    exchange: seat.dispatcher.exchange().on_behalf_of(seat.name.clone()),
+                    tasks: Tasks::new(seat.dispatcher.clone(), seat.name.clone()),
                 },
             )?;
             Ok(ConnectorActor::new(connector, child, seat.clone()))
@@ -267,7 +271,10 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             retry_every: policy.retry_every,
         })
         .shutdown(policy.shutdown);
-        dispatcher.bus().join(name, routes, spec.reference())?;
+        dispatcher
+            .bus()
+            .join(name.clone(), routes, spec.reference())?;
+        dispatcher.homes().add(name, Arc::new(spec.reference()));
         children.start(spec);
         Ok(())
     }

@@ -10,10 +10,10 @@ use servo_messages::{
 };
 
 use crate::{
+    bus::Bridges,
     checks::CheckEvent,
     dynamic::{Bridge, JsonEvent, typed_bridge},
     event::{Category, Event},
-    routes::Bridges,
 };
 
 macro_rules! event {

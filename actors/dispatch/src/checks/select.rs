@@ -6,8 +6,8 @@ use thiserror::Error;
 
 use super::event::CheckEvent;
 use crate::{
+    bus::Bus,
     event::{Event, Stage},
-    routes::Bus,
 };
 
 /// Why there is nobody to ask for checks. The sentences are those of ServoX.

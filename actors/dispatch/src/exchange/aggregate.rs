@@ -149,7 +149,14 @@ impl Transformer for Aggregator {
 
     fn sources(&self) -> Sources {
         let standing = self.view.standing();
-        Sources::Only(standing.counts.keys().cloned().map(Selector::channel).collect())
+        Sources::Only(
+            standing
+                .counts
+                .keys()
+                .cloned()
+                .map(Selector::channel)
+                .collect(),
+        )
     }
 
     fn apply<'a>(

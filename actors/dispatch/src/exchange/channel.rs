@@ -126,7 +126,9 @@ pub enum PublishError {
     #[error("Publisher is not bound to Channel: '{0}'")]
     NotBound(ChannelName),
     /// The channel's messages are values of a certain type, and this is none.
-    #[error("channel '{channel}' carries values of type {expected} only: publish through its typed channel")]
+    #[error(
+        "channel '{channel}' carries values of type {expected} only: publish through its typed channel"
+    )]
     OtherType {
         /// The channel.
         channel: ChannelName,
@@ -397,7 +399,11 @@ impl Exchange {
             return Arc::new(Lane::new(name, None));
         }
         let make = || Arc::new(Lane::new(name.clone(), description.map(Into::into)));
-        state.channels.entry(name.clone()).or_insert_with(make).clone()
+        state
+            .channels
+            .entry(name.clone())
+            .or_insert_with(make)
+            .clone()
     }
 }
 
@@ -483,8 +489,11 @@ impl Channel {
 
     /// Subscribes to this channel alone: the subscription ends when the channel is closed.
     pub fn subscribe(&self, options: SubscribeOptions) -> Subscription {
-        let subscription =
-            Subscription::new(&self.core, Selector::channel(self.lane.name.clone()), options);
+        let subscription = Subscription::new(
+            &self.core,
+            Selector::channel(self.lane.name.clone()),
+            options,
+        );
         if self.is_closed() {
             subscription.end_with_channel();
         }

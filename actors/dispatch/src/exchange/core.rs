@@ -281,7 +281,9 @@ impl Core {
         for lane in lanes {
             lane.close();
         }
-        let lost = queues.values().map(|queue| queue.end_now(SubscriptionEnd::ExchangeEnded));
+        let lost = queues
+            .values()
+            .map(|queue| queue.end_now(SubscriptionEnd::ExchangeEnded));
         let dropped = undelivered + lost.sum::<usize>();
         if dropped > 0 {
             tracing::warn!(
@@ -321,6 +323,16 @@ impl Core {
             }
         }
         true
+    }
+}
+
+impl Drop for Core {
+    /// Nobody is left who could publish.
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for queue in state.queues.values() {
+            queue.end(SubscriptionEnd::ExchangeEnded);
+        }
     }
 }
 

@@ -374,10 +374,16 @@ mod tests {
         let read: BTreeMap<String, String> = yaml.parse_yaml().unwrap();
         assert_eq!(read["key"], "value");
         let text = Message::text_of("").with_content_type("text/html");
-        assert_eq!((text.text().unwrap(), text.content_type()), ("", "text/html"));
+        assert_eq!(
+            (text.text().unwrap(), text.content_type()),
+            ("", "text/html")
+        );
         let bytes = Message::bytes(vec![0xff], "application/octet-stream");
         let error = bytes.text().unwrap_err().to_string();
-        assert!(error.starts_with("cannot read a message as text"), "{error}");
+        assert!(
+            error.starts_with("cannot read a message as text"),
+            "{error}"
+        );
         assert!(bytes.parse_json::<u8>().is_err());
     }
 

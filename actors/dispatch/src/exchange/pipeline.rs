@@ -111,8 +111,7 @@ impl Pipeline {
     }
 
     pub(crate) fn remove(&mut self, core: &Core, id: u64) -> bool {
-        let (gone, stay): (Vec<_>, Vec<_>) =
-            self.stages.iter().cloned().partition(|s| s.id == id);
+        let (gone, stay): (Vec<_>, Vec<_>) = self.stages.iter().cloned().partition(|s| s.id == id);
         self.stages = stay.into();
         for stage in &gone {
             stage.stop();
@@ -263,7 +262,9 @@ async fn transport(
         let origin = (delivery.hops(), delivery.connector().cloned());
         left = stage.apply(delivery, &mut out).await;
         let made = out.0.into_iter();
-        derived.extend(made.map(|(channel, message)| (stage.clone(), origin.clone(), channel, message)));
+        derived.extend(
+            made.map(|(channel, message)| (stage.clone(), origin.clone(), channel, message)),
+        );
     }
     if let Some(delivery) = left {
         deliver(core, lane, &delivery).await;
@@ -356,7 +357,11 @@ async fn tick(core: Weak<Core>, stage: Arc<StageSlot>) {
             let ticked = std::panic::catch_unwind(AssertUnwindSafe(|| transformer.tick(&mut out)));
             if let Err(panic) = ticked {
                 let (transformer, error) = (&*stage.name, text_of(&*panic));
-                tracing::error!(transformer, error, "the timer of transformer {transformer} panicked");
+                tracing::error!(
+                    transformer,
+                    error,
+                    "the timer of transformer {transformer} panicked"
+                );
             }
         }
         let Some(core) = core.upgrade() else { return };

@@ -217,11 +217,7 @@ impl Queue {
         lost
     }
 
-    fn finish(
-        &self,
-        reason: SubscriptionEnd,
-        leave: impl FnOnce(&mut VecDeque<Delivery>),
-    ) -> bool {
+    fn finish(&self, reason: SubscriptionEnd, leave: impl FnOnce(&mut VecDeque<Delivery>)) -> bool {
         let mut waiting = self.waiting();
         let first = waiting.end.is_none();
         waiting.end.get_or_insert(reason);

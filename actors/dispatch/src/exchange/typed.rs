@@ -122,10 +122,7 @@ impl Exchange {
     ///
     /// # Errors
     /// When that is no name; [`ChannelError::OtherType`] when the channel has other messages.
-    pub fn typed<T>(
-        &self,
-        name: &str,
-    ) -> Result<TypedChannel<T>, ChannelError>
+    pub fn typed<T>(&self, name: &str) -> Result<TypedChannel<T>, ChannelError>
     where
         T: Serialize + Send + Sync + 'static,
     {

@@ -98,9 +98,9 @@ impl Every {
         self
     }
 
-    /// When to run again after a run that began then and has just ended, the latest of so many
+    /// When to run again after a run that was due then and has just ended, the latest of so many
     /// failures in a row.
-    fn next(&self, kind: TaskKind, began: Instant, failures: u32) -> Instant {
+    fn next(&self, kind: TaskKind, due: Instant, failures: u32) -> Instant {
         let now = Instant::now();
         let period = self.period.max(BREATH);
         let tolerated = match kind {
@@ -115,10 +115,10 @@ impl Every {
         let next = match self.tick {
             Tick::AfterCompletion => now.checked_add(period).unwrap_or(far),
             Tick::FixedRate => {
-                let elapsed = now.saturating_duration_since(began).as_nanos();
+                let elapsed = now.saturating_duration_since(due).as_nanos();
                 let periods = elapsed / period.as_nanos() + 1;
                 let ahead = period.saturating_mul(u32::try_from(periods).unwrap_or(u32::MAX));
-                began.checked_add(ahead).unwrap_or(far)
+                due.checked_add(ahead).unwrap_or(far)
             }
         };
         backoff.map_or(next, |backoff| next.max(now + backoff))
@@ -179,8 +179,8 @@ impl Repeated {
 
     async fn repeat(&mut self, host: &Host) {
         let mut failures = 0;
+        let mut due = Instant::now();
         loop {
-            let began = Instant::now();
             match self.once(host).await {
                 Ok(()) => failures = 0,
                 Err(error) => {
@@ -198,8 +198,9 @@ impl Repeated {
                     );
                 }
             }
-            let next = self.every.next(self.handle.kind(), began, failures);
-            sleep_until(next).await;
+            // Counted from when it was due, not from when the timer rang: no drift.
+            due = self.every.next(self.handle.kind(), due, failures);
+            sleep_until(due).await;
         }
     }
 

@@ -8,6 +8,4 @@ mod tasks;
 
 pub(crate) use home::Homes;
 pub use looping::{Every, Tick};
-pub use tasks::{
-    StartError, TaskHandle, TaskKind, Tasks, UnknownTask, current_message,
-};
+pub use tasks::{StartError, TaskHandle, TaskKind, Tasks, UnknownTask, current_message};

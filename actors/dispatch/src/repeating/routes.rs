@@ -54,7 +54,12 @@ impl<C: Connector> Routes<C> {
     ///     }
     /// }
     /// ```
-    pub fn every<F, Fut>(&mut self, name: &'static str, every: impl Into<Every>, task: F) -> &mut Self
+    pub fn every<F, Fut>(
+        &mut self,
+        name: &'static str,
+        every: impl Into<Every>,
+        task: F,
+    ) -> &mut Self
     where
         F: Fn(Rc<C>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), EventError>> + 'static,

@@ -220,7 +220,8 @@ impl Tasks {
     {
         let channels = channels.into_iter().map(TryInto::try_into);
         let channels = channels.collect::<Result<Vec<ChannelName>, _>>();
-        let channels = channels.map_err(|error| ChannelError::from(ChannelNameError::from(error)))?;
+        let channels =
+            channels.map_err(|error| ChannelError::from(ChannelNameError::from(error)))?;
         let make = move |_, cx| -> CallFuture<Option<Message>> {
             let made = make(cx);
             Box::pin(async move { made.await.map_err(Failure::Error) })
@@ -335,7 +336,10 @@ impl Tasks {
             dispatcher,
         } = &self.context;
         let Some((home, door)) = dispatcher.homes().open(connector) else {
-            return Err(StartError::NoActor(connector.clone(), handle.name().clone()));
+            return Err(StartError::NoActor(
+                connector.clone(),
+                handle.name().clone(),
+            ));
         };
         let done = Done(handle.clone());
         let make = move |previous: Option<TaskHandle>| -> Loop {
@@ -363,7 +367,11 @@ impl Tasks {
     /// Ends the repeating task of that name, in the middle of a run where it waits; none if there
     /// is none. Cancelling twice is the same as once.
     pub fn cancel(&self, name: &str) -> Option<TaskHandle> {
-        let home = self.context.dispatcher.homes().find(&self.context.connector)?;
+        let home = self
+            .context
+            .dispatcher
+            .homes()
+            .find(&self.context.connector)?;
         let handle = home.handle(TaskKind::Repeating, name)?;
         handle.cancel();
         Some(handle)
@@ -417,7 +425,11 @@ impl Tasks {
 
     /// Those of one kind, by name, with those that have ended.
     pub fn all(&self, kind: TaskKind) -> BTreeMap<Arc<str>, TaskHandle> {
-        let home = self.context.dispatcher.homes().find(&self.context.connector);
+        let home = self
+            .context
+            .dispatcher
+            .homes()
+            .find(&self.context.connector);
         let all = home.map(|home| home.handles()).unwrap_or_default();
         let of_kind = all.into_iter().filter(|((k, _), _)| *k == kind);
         of_kind.map(|((_, name), handle)| (name, handle)).collect()
@@ -438,9 +450,8 @@ async fn receive(
         let channel = delivery.channel().clone();
         let cx = context.call(handle, limit);
         let called = host.run(cx, |connector, cx| {
-            let called = CURRENT.sync_scope(delivery.clone(), || {
-                call(connector, delivery.clone(), cx)
-            });
+            let called =
+                CURRENT.sync_scope(delivery.clone(), || call(connector, delivery.clone(), cx));
             Box::pin(CURRENT.scope(delivery, called))
         });
         if let Err(error) = within(limit, called).await {

@@ -3,10 +3,13 @@
 
 mod checks;
 mod dynamic;
+mod exchange;
 mod failing;
 mod lifecycle;
 mod log;
 mod nested;
+mod repeating;
+mod several;
 mod stages;
 mod time;
 mod troupe;

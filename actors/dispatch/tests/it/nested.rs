@@ -169,3 +169,49 @@ async fn command_and_progress_go_along() {
     troupe.dispatcher.dispatch(play, options).await.unwrap();
     assert_eq!(reports.lock().unwrap()[0], "b 40");
 }
+
+#[actix_rt::test]
+async fn a_handler_can_ask_for_the_first_answer_and_by_name() {
+    let troupe = Troupe::of(&["a", "b", "c"]).await;
+    let play = Play::new().on("a", |cx| {
+        async {
+            let inner = Play::new()
+                .on("a", |_| panic!("asked itself"))
+                .on("b", answer(5))
+                .on("c", |_| panic!("asked although `b` has answered"));
+            let first = cx.dispatch_first(inner, DispatchOptions::default()).await;
+            let first = first.map_err(told)?.unwrap();
+            assert_eq!(&*first.connector, "b");
+            let args = serde_json::json!({"number": 4});
+            let named = cx.dispatch_named("double", args, only(&["c"])).await;
+            let doubled = named.map_err(told)?.values().next().unwrap()["doubled"].as_u64();
+            Ok(Some(first.value.unwrap() * 10 + doubled.unwrap()))
+        }
+        .boxed_local()
+    });
+    let outcome = troupe.dispatcher.dispatch(play, only(&["a"])).await;
+    assert_eq!(outcome.unwrap().values().collect::<Vec<_>>(), [58]);
+}
+
+#[actix_rt::test]
+async fn by_name_too_a_circle_is_a_circle() {
+    let troupe = Troupe::of(&["a"]).await;
+    troupe.dispatcher.bus().bridge::<crate::troupe::Double>();
+    let play = Play::new().on("a", |cx| {
+        async {
+            let args = serde_json::json!({"number": 1});
+            let whisper = cx.dispatch_named("whisper", args, only(&["a"])).await;
+            // Another event of the same connector is no circle.
+            assert_eq!(whisper.map_err(told)?.results.len(), 1);
+            let unknown = cx.dispatch_named("shout", serde_json::Value::Null, only(&["a"]));
+            let Err(error @ DispatchError::UnknownEvent { .. }) = unknown.await else {
+                panic!("an event that nobody knows")
+            };
+            Err(EventError::failed(error.to_string()).into())
+        }
+        .boxed_local()
+    });
+    let error = troupe.dispatcher.dispatch(play, only(&["a"])).await;
+    let error = error.unwrap_err().to_string();
+    assert!(error.contains("Unknown event 'shout'"), "{error}");
+}

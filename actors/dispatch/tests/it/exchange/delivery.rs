@@ -9,7 +9,11 @@ async fn every_subscriber_sees_the_order_of_publication_and_a_slow_one_loses_the
     let exchange = exchange();
     let slow = SubscribeOptions::default().named("snail").capacity(10);
     let mut slow = exchange.subscribe("numbers", slow).unwrap();
-    let mut fast = [subscribe(&exchange, "numbers"), subscribe(&exchange, "num*")].map(|mut s| {
+    let mut fast = [
+        subscribe(&exchange, "numbers"),
+        subscribe(&exchange, "num*"),
+    ]
+    .map(|mut s| {
         tokio::spawn(async move {
             let mut numbers = Vec::new();
             while numbers.len() < 10_000 {
@@ -33,7 +37,10 @@ async fn every_subscriber_sees_the_order_of_publication_and_a_slow_one_loses_the
     for n in 9_990..10_000 {
         assert_eq!(number(&slow.next().await.unwrap()), n);
     }
-    let told: Vec<_> = logged("WARN").into_iter().filter(|t| t.contains("slow")).collect();
+    let told: Vec<_> = logged("WARN")
+        .into_iter()
+        .filter(|t| t.contains("slow"))
+        .collect();
     assert_eq!(told.len(), 1, "{told:?}");
 
     // Ten seconds later it is worth another line, with what was lost meanwhile.
@@ -118,7 +125,9 @@ async fn messages_say_where_they_come_from() {
     let mut all = subscribe(&exchange, "*");
     let forged = text("x").with_metadata("connector", "someone else");
     let mine = exchange.on_behalf_of("vegeta").channel("c").unwrap();
-    mine.publish(forged.clone().with_metadata("unit", "rps")).await.unwrap();
+    mine.publish(forged.clone().with_metadata("unit", "rps"))
+        .await
+        .unwrap();
     exchange.publish("c", forged).await.unwrap();
     let first = all.next().await.unwrap();
     let of = |key| first.metadata(key);

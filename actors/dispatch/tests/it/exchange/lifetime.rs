@@ -29,7 +29,10 @@ async fn a_closed_channel_ends_those_who_named_it_and_takes_no_more() {
     let by_name = exchange.publish("metrics", text("?")).await.unwrap_err();
     for error in [by_handle, by_name] {
         let told = error.to_string();
-        assert!(told.starts_with("Cannot publish messages to a closed Channel"), "{told}");
+        assert!(
+            told.starts_with("Cannot publish messages to a closed Channel"),
+            "{told}"
+        );
     }
     let late = channel.subscribe(SubscribeOptions::default()).next().await;
     assert!(late.is_none());
@@ -65,7 +68,13 @@ async fn a_subscription_lasts_as_long_as_it_is_meant_to() {
     assert!(bound.next().await.is_none());
     let handle = cancelled.handle();
     handle.cancel().unwrap();
-    assert!(handle.cancel().unwrap_err().to_string().starts_with("Subscriber is already cancelled"));
+    assert!(
+        handle
+            .cancel()
+            .unwrap_err()
+            .to_string()
+            .starts_with("Subscriber is already cancelled")
+    );
     assert!(cancelled.next().await.is_none());
     drop(dropped);
     assert_eq!(waiting(&mut again).await, ["x"]);
@@ -97,7 +106,10 @@ async fn an_exchange_starts_when_it_is_used_and_delivers_before_it_ends() {
     assert_eq!(read, ["1", "2"]);
     assert_eq!(end, Some(SubscriptionEnd::ExchangeEnded));
     assert_eq!(channel.publish(text("3")).await, Err(PublishError::Ended));
-    assert_eq!(exchange.publish("c", text("3")).await, Err(PublishError::Ended));
+    assert_eq!(
+        exchange.publish("c", text("3")).await,
+        Err(PublishError::Ended)
+    );
     assert!(subscribe(&exchange, "c").next().await.is_none());
     assert!(exchange.shutdown().await.is_err());
     assert!(!exchange.is_running());
@@ -115,4 +127,18 @@ async fn an_exchange_waits_for_nobody_longer_than_it_says() {
     assert_eq!(exchange.shutdown().await.unwrap().dropped, 3);
     assert_eq!(began.elapsed(), Exchange::DRAIN);
     settle().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_subscription_ends_when_nobody_is_left_who_could_publish() {
+    let exchange = exchange();
+    let mut reader = subscribe(&exchange, "*");
+    let channel = exchange.channel("c").unwrap();
+    drop(exchange);
+    channel.publish(text("last")).await.unwrap();
+    drop(channel);
+    assert_eq!(reader.next().await.unwrap().text().unwrap(), "last");
+    assert!(reader.next().await.is_none());
+    assert_eq!(reader.end(), Some(SubscriptionEnd::ExchangeEnded));
+    assert!(reader.again().is_none());
 }

@@ -62,7 +62,15 @@ async fn channels_have_names_of_their_own() {
     }
     let found = exchange.find_channel("trimmed").unwrap();
     assert_eq!(found.description(), Some("for tests"));
-    for bad in ["-ab", "ab-", "a b", "metrics:foo", "", &"x".repeat(254), "é"] {
+    for bad in [
+        "-ab",
+        "ab-",
+        "a b",
+        "metrics:foo",
+        "",
+        &"x".repeat(254),
+        "é",
+    ] {
         let error = exchange.create_channel(bad, None).unwrap_err();
         assert!(matches!(error, ChannelError::Name(_)), "{bad}: {error}");
         assert!(ChannelName::try_new(bad).is_err());
@@ -116,14 +124,17 @@ async fn a_typed_channel_carries_its_type_and_nothing_else() {
         value: 1.5,
     };
     samples.publish(vec![sample.clone()]).await.unwrap();
-    assert_eq!(*typed.next().await.unwrap(), [sample.clone()]);
+    assert_eq!(typed.next().await.unwrap()[0], sample);
     let delivery = bytes.next().await.unwrap();
     assert_eq!(delivery.content_type(), "application/json");
     assert_eq!(
         delivery.text().unwrap(),
         r#"[["throughput","2026-01-05T10:00:00Z",1.5]]"#
     );
-    assert_eq!(delivery.parse_json::<Vec<MetricSample>>().unwrap(), [sample]);
+    assert_eq!(
+        delivery.parse_json::<Vec<MetricSample>>().unwrap(),
+        [sample]
+    );
 
     let error = exchange.publish("metrics.prometheus", text("?")).await;
     assert!(

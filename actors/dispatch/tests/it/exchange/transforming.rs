@@ -87,7 +87,17 @@ async fn a_failing_filter_costs_one_message_and_is_named() {
         }
     });
     exchange.transform(moody).unwrap().keep();
-    for told in ["a", "panic", "b", "fail", "c", "hang", "d", "panic later", "e"] {
+    for told in [
+        "a",
+        "panic",
+        "b",
+        "fail",
+        "c",
+        "hang",
+        "d",
+        "panic later",
+        "e",
+    ] {
         channel.publish(text(told)).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(11)).await;
@@ -133,7 +143,12 @@ async fn a_splitter_that_feeds_itself_comes_to_an_end() {
     });
     let echo = echo.unwrap().from(["c".parse().unwrap()]);
     exchange.transform(echo).unwrap().keep();
-    exchange.channel("c").unwrap().publish(text("x")).await.unwrap();
+    exchange
+        .channel("c")
+        .unwrap()
+        .publish(text("x"))
+        .await
+        .unwrap();
     assert_eq!(waiting(&mut heard).await.len(), 16);
     let errors = logged("ERROR");
     assert_eq!(errors.len(), 1);
@@ -147,7 +162,12 @@ async fn a_splitter_that_feeds_itself_comes_to_an_end() {
     });
     let pairs = pairs.unwrap().from(["d".parse().unwrap()]);
     exchange.transform(pairs).unwrap().keep();
-    exchange.channel("d").unwrap().publish(text("x")).await.unwrap();
+    exchange
+        .channel("d")
+        .unwrap()
+        .publish(text("x"))
+        .await
+        .unwrap();
     settle().await;
     assert!(exchange.status().queued <= 2 * 1024 + 1024);
 }
@@ -167,7 +187,10 @@ async fn an_aggregator_publishes_once_all_have_sent() {
     let both = both.unwrap();
     let view = both.view();
     let at_work = exchange.transform(both).unwrap();
-    let (a, b) = (exchange.channel("a").unwrap(), exchange.channel("b").unwrap());
+    let (a, b) = (
+        exchange.channel("a").unwrap(),
+        exchange.channel("b").unwrap(),
+    );
     a.publish(text("1")).await.unwrap();
     a.publish(text("2")).await.unwrap();
     assert!(waiting(&mut heard).await.is_empty());
@@ -199,7 +222,10 @@ async fn an_aggregator_with_a_timer_publishes_what_there_is() {
     });
     let timed = timed.unwrap().every(Duration::from_millis(10));
     let at_work = exchange.transform(timed).unwrap();
-    let (a, b) = (exchange.channel("a").unwrap(), exchange.channel("b").unwrap());
+    let (a, b) = (
+        exchange.channel("a").unwrap(),
+        exchange.channel("b").unwrap(),
+    );
     a.publish(text("1")).await.unwrap();
     tokio::time::sleep(Duration::from_millis(9)).await;
     assert!(waiting(&mut heard).await.is_empty());
@@ -233,7 +259,9 @@ async fn transformers_that_are_behind_hold_publishers_up() {
         .capacity(1)
         .overflow(Overflow::Block { patience });
     let mut reader = exchange.subscribe("c", options).unwrap();
-    let same = Filter::new("same", |delivery: &Delivery| Some(delivery.message().clone()));
+    let same = Filter::new("same", |delivery: &Delivery| {
+        Some(delivery.message().clone())
+    });
     exchange.transform(same).unwrap().keep();
     let channel = exchange.channel("c").unwrap();
     let publishing = tokio::spawn(async move {

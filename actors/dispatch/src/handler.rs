@@ -1,0 +1,136 @@
+//! A handler with its connector's type forgotten, and how it can fail.
+
+use std::{
+    any::{Any, TypeId},
+    rc::Rc,
+    sync::Arc,
+};
+
+use futures_util::future::LocalBoxFuture;
+use servo_messages::{ErrorKind, EventError};
+use servo_supervision::AskError;
+
+use crate::{
+    connector::BeforeError,
+    context::{CallShared, HandlerContext},
+    event::{Event, Stage},
+    options::{EventResult, HandlerError},
+};
+
+/// Why a handler gave no result.
+pub(crate) enum Failure {
+    Veto(String),
+    Error(EventError),
+    Ended(AskError),
+}
+
+pub(crate) type CallFuture<T> = LocalBoxFuture<'static, Result<T, Failure>>;
+/// What all `on` handlers of a dispatch contributed.
+pub(crate) type Results<E> = Arc<Vec<EventResult<<E as Event>::Output>>>;
+/// Runs a handler of the connector that it is given, on an argument of the type `A`.
+pub(crate) type Call<A, T> =
+    Arc<dyn Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync>;
+
+/// One handler of one connector.
+pub(crate) enum Handler<E: Event> {
+    Before(Call<E, ()>),
+    /// `None` is a handler that contributes no result.
+    On(Call<E, Option<E::Output>>),
+    After(Call<Vec<EventResult<E::Output>>, ()>),
+}
+
+/// What identifies an event in the table.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Key {
+    Typed(TypeId),
+    Named(Arc<str>),
+}
+
+// === impl Handler ===
+
+impl<E: Event> Handler<E> {
+    pub(crate) fn stage(&self) -> Stage {
+        match self {
+            Handler::Before(_) => Stage::Before,
+            Handler::On(_) => Stage::On,
+            Handler::After(_) => Stage::After,
+        }
+    }
+}
+
+impl<E: Event> Clone for Handler<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Handler::Before(call) => Handler::Before(call.clone()),
+            Handler::On(call) => Handler::On(call.clone()),
+            Handler::After(call) => Handler::After(call.clone()),
+        }
+    }
+}
+
+// === impl Key ===
+
+impl Key {
+    pub(crate) fn of<E: Event>() -> Self {
+        Self::Typed(TypeId::of::<E>())
+    }
+}
+
+// === impl Failure ===
+
+impl From<BeforeError> for Failure {
+    fn from(error: BeforeError) -> Self {
+        match error {
+            BeforeError::Veto(reason) => Failure::Veto(reason),
+            BeforeError::Failed(error) => Failure::Error(error),
+        }
+    }
+}
+
+impl From<EventError> for Failure {
+    fn from(error: EventError) -> Self {
+        Failure::Error(error)
+    }
+}
+
+impl Failure {
+    /// Whether it is what a handler says that stopped because it was told to.
+    pub(crate) fn is_cancellation(&self) -> bool {
+        matches!(self, Failure::Error(error) if error.kind == ErrorKind::Cancelled)
+    }
+
+    /// The error that it leaves.
+    pub(crate) fn of_handler(
+        self,
+        connector: &Arc<str>,
+        stage: Stage,
+        shared: &CallShared,
+    ) -> HandlerError {
+        let event = &shared.event;
+        let error = match self {
+            Failure::Error(error) if error.kind == ErrorKind::Cancelled => EventError::failed(
+                format!("{error} (only a before handler may cancel an event)"),
+            ),
+            Failure::Error(error) => error,
+            // Dynamic handlers share one type for all stages, so a veto can come from anywhere.
+            Failure::Veto(reason) => EventError::failed(format!(
+                "Cannot cancel an event from an {stage} handler: {reason}"
+            )),
+            Failure::Ended(AskError::Died { exit, .. }) => unclassified(format!(
+                "the connector ended while it handled {stage}:{event}: {exit}"
+            )),
+            Failure::Ended(error) => unclassified(error.to_string()),
+        };
+        HandlerError {
+            connector: connector.clone(),
+            event: event.clone(),
+            stage,
+            error,
+        }
+    }
+}
+
+/// A failure that no connector named (`spec/optimizer-protocol.md` §8).
+fn unclassified(message: String) -> EventError {
+    EventError::new(ErrorKind::Unclassified, message).with_reason("unknown")
+}
