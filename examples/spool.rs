@@ -172,11 +172,14 @@ impl On<Measure> for Spool {
         let mut points = vec![(Timestamp::now(), f64::from(self.waiting().await?))];
         while !left.is_zero() {
             let step = left.min(SECOND);
-            cx.sleep_with_progress(step, SECOND, "counting files").await?;
+            cx.sleep_with_progress(step, SECOND, "counting files")
+                .await?;
             left -= step;
             points.push((Timestamp::now(), f64::from(self.waiting().await?)));
         }
-        Ok(Measurement::new([TimeSeries::new(Self::metric(), points).into()]))
+        Ok(Measurement::new([
+            TimeSeries::new(Self::metric(), points).into()
+        ]))
     }
 }
 

@@ -6,8 +6,8 @@
 mod adjust;
 mod check;
 mod command_line;
-mod config;
 mod completions;
+mod config;
 mod connector_group;
 mod connectors;
 mod describe;

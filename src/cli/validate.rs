@@ -119,10 +119,7 @@ fn check(
         tell(format!("note: {}: {note}", source.name));
     }
     for (connector, reason) in unavailable(&assembly) {
-        tell(format!(
-            "note: {}: {connector}: {reason}",
-            source.name
-        ));
+        tell(format!("note: {}: {connector}: {reason}", source.name));
     }
     if !arguments.quiet {
         print(&format!("√ Valid configuration in {}", source.name))?;

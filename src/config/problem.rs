@@ -36,7 +36,10 @@ impl Problem {
     pub(super) fn new<S: AsRef<str>>(path: &[S], message: impl Into<String>) -> Self {
         Self {
             document: None,
-            path: path.iter().map(|key| hidden(key.as_ref()).into_owned()).collect(),
+            path: path
+                .iter()
+                .map(|key| hidden(key.as_ref()).into_owned())
+                .collect(),
             message: hidden(&message.into()).into_owned(),
             nearest: None,
             place: None,

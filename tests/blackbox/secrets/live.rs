@@ -289,7 +289,7 @@ fn a_session_that_fails_does_not_show_secrets() {
         format!("Endpoint: '{address}'\nAuthorization: *{user}\n"),
         format!("Endpoint: '{address}'\nAuthorization: !{user}\n"),
         format!("Authorization: \"{user}"),
-        format!("{user}"),
+        user.to_string(),
         format!("Endpoint: '{address}'\nAuthorization: \"{user}\\n{user}\"\n"),
     ] {
         world.bench.write("connection", &file);
