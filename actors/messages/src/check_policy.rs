@@ -4,6 +4,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use regex::Regex;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -209,6 +210,8 @@ impl JsonSchema for CheckDelay {
 // === impl HaltOn ===
 
 impl HaltOn {
+    const WORDS: &[&str] = &["warning", "common", "critical", "never"];
+
     /// Whether a failure of this severity stops the run.
     pub fn stops_at(self, severity: Severity) -> bool {
         matches!(self, Self::At(least) if severity >= least)
@@ -218,6 +221,28 @@ impl HaltOn {
 impl Default for HaltOn {
     fn default() -> Self {
         Self::At(Severity::Critical)
+    }
+}
+
+/// None of the words that it knows.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is not one of warning, common, critical, never.")]
+pub struct NotHaltOn(pub String);
+
+impl FromStr for HaltOn {
+    type Err = NotHaltOn;
+
+    fn from_str(text: &str) -> Result<Self, NotHaltOn> {
+        match text {
+            "never" => Ok(Self::Never),
+            // What ServoX called them first (`spec/events-and-checks.md` §6.2).
+            "check" => Ok(Self::At(Severity::Common)),
+            "requirement" => Ok(Self::At(Severity::Critical)),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| NotHaltOn(text.to_owned())),
+        }
     }
 }
 
@@ -256,12 +281,8 @@ impl<'de> Deserialize<'de> for HaltOn {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<HaltOn, E> {
-                if text == "never" {
-                    return Ok(HaltOn::Never);
-                }
-                text.parse().map(HaltOn::At).map_err(|_| {
-                    E::unknown_variant(text, &["warning", "common", "critical", "never"])
-                })
+                text.parse()
+                    .map_err(|_| E::unknown_variant(text, HaltOn::WORDS))
             }
         }
 
@@ -281,7 +302,7 @@ impl JsonSchema for HaltOn {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "null"],
-            "enum": ["warning", "common", "critical", "never", null],
+            "enum": ["warning", "common", "critical", "never", "check", "requirement", null],
         })
     }
 }

@@ -50,7 +50,7 @@ mod wire;
 pub use adjustment::{
     Adjustment, AdjustmentParseError, adjustments_from_state, adjustments_to_state,
 };
-pub use check_policy::{CheckDelay, ChecksConfig, HaltOn};
+pub use check_policy::{CheckDelay, ChecksConfig, HaltOn, NotHaltOn};
 pub use component::{Component, Description, MergeWarning, Selector, SelectorError};
 pub use control::Control;
 pub use duration::{Duration, DurationError, SignedDuration};

@@ -581,8 +581,16 @@ impl Session {
             .await;
         match outcome {
             Ok(outcome) => {
-                for error in outcome.results.into_iter().filter_map(|r| r.value.err()) {
-                    tracing::error!(servo = %self.spec.name, connector = %error.connector, "{} failed: {}", E::NAME, error.error);
+                for result in outcome.results {
+                    let connector = &*result.connector;
+                    match result.value {
+                        Ok(()) => {
+                            tracing::debug!(servo = %self.spec.name, connector, "{} done", E::NAME);
+                        }
+                        Err(error) => {
+                            tracing::error!(servo = %self.spec.name, connector, "{} failed: {}", E::NAME, error.error);
+                        }
+                    }
                 }
             }
             Err(error) => tracing::error!(servo = %self.spec.name, "{} failed: {error}", E::NAME),

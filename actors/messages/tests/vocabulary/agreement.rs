@@ -76,7 +76,7 @@ fn text() -> impl Strategy<Value = String> {
         " ?[-+]?[0-9]{0,3}[.]?[0-9]{0,3} ?(ns|us|µs|ms|s|m|mm|h|d|w|y|S|x|Gi|MiB|k|B|n|u|e3|E|)( [0-9]s)? ?",
         "(all|http|https|ftp)://[*]?[.]?[a-z]{0,3}(:[0-9]{0,5})?/?",
         proptest::sample::select(vec![
-            "", "0", "-0", "-0s", "expo", "never", "critical", "warning", "rps", "count", "yes",
+            "", "0", "-0", "-0s", "expo", "never", "critical", "warning", "requirement", "rps", "count", "yes",
             "off", "range", "enum", "int", "float", "5s", "30m",
         ])
         .prop_map(str::to_owned),
@@ -248,7 +248,7 @@ proptest! {
             ("quiet", &["true"]),
             ("wait", &["null", "0", r#""30m""#]),
             ("delay", &["3", r#""expo""#, r#""3s""#]),
-            ("halt_on", &["null", r#""never""#, r#""common""#]),
+            ("halt_on", &["null", r#""never""#, r#""common""#, r#""check""#, r#""requirement""#]),
         ]),
         near("FastFailConfig", &[
             ("disabled", &["0", "1", "2", "true"]),

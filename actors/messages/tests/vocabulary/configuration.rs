@@ -360,6 +360,11 @@ fn checks_have_their_defaults_and_forms() {
     assert_eq!(CheckDelay::Expo.after(u32::MAX), seconds(300));
     let halt_on = |yaml: &str| read::<ChecksConfig>(yaml).halt_on;
     assert_eq!(halt_on("{halt_on: common}"), HaltOn::At(Severity::Common));
+    assert_eq!(halt_on("{halt_on: check}"), HaltOn::At(Severity::Common));
+    assert_eq!(
+        halt_on("{halt_on: requirement}"),
+        HaltOn::At(Severity::Critical)
+    );
     for never in ["{halt_on: never}", "{halt_on: null}"] {
         assert_eq!(halt_on(never), HaltOn::Never);
     }
@@ -479,7 +484,15 @@ fn schemas_describe_and_default_every_key() {
     assert_eq!(checks["properties"]["wait"]["default"], "30m");
     assert_eq!(
         checks["properties"]["halt_on"]["enum"],
-        json!(["warning", "common", "critical", "never", null])
+        json!([
+            "warning",
+            "common",
+            "critical",
+            "never",
+            "check",
+            "requirement",
+            null
+        ])
     );
     let fast_fail = schema_for!(FastFailConfig).to_value();
     assert_eq!(
