@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use serde_yaml::Value;
 use servo_dispatch::{CheckPolicy, CheckReport, CheckRunEnd, CheckRunOutcome};
-use servo_messages::{CheckDelay, ChecksConfig, Duration, HaltOn, Severity};
+use servo_messages::{CheckDelay, ChecksConfig, Duration, HaltOn};
 
 use super::{Context, Failure, Output, Selection, print, print_data, run};
 use crate::{
@@ -31,7 +31,7 @@ pub(super) struct Arguments {
     #[arg(short, long, value_name = "TAG")]
     tag: Vec<String>,
     /// Which failures end the checks of a connector: warning, common, critical, never
-    #[arg(long, alias = "halt-on-failed", value_name = "SEVERITY", value_parser = halt_on)]
+    #[arg(long, alias = "halt-on-failed", value_name = "SEVERITY")]
     halt_on: Option<HaltOn>,
     /// Tell and remedy only the first failure at a time
     #[arg(long)]
@@ -105,6 +105,7 @@ struct Subject {
     servo: ServoConfig,
     policy: CheckPolicy,
     telling: Telling,
+    then_run: bool,
 }
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
@@ -153,7 +154,7 @@ pub(super) fn before_run(
                 logged: true,
                 table: (!checks.progressive && !checks.quiet).then_some(Table::of(checks.verbose)),
             };
-            subject(servo, checks, telling)
+            subject(servo, checks, telling, !is_all)
         })
         .collect::<Result<Vec<_>, _>>()?;
     let format = match output {
@@ -170,11 +171,13 @@ fn subject(
     servo: &ServoConfig,
     checks: &ChecksConfig,
     telling: Telling,
+    then_run: bool,
 ) -> Result<Subject, Failure> {
     Ok(Subject {
         servo: servo.clone(),
         policy: CheckPolicy::of(checks).map_err(|e| Failure::Usage(e.to_string()))?,
         telling,
+        then_run,
     })
 }
 
@@ -197,6 +200,7 @@ fn check(
             ToCheck {
                 servo: subject.servo,
                 policy: subject.policy,
+                then_run: subject.then_run,
             }
         })
         .collect();
@@ -310,7 +314,7 @@ impl Arguments {
             logged: checks.progressive && self.output == Format::Table,
             table: shown.then_some(Table::of(checks.verbose || self.verbose)),
         };
-        subject(servo, &checks, telling)
+        subject(servo, &checks, telling, self.run)
     }
 }
 
@@ -367,19 +371,6 @@ impl Telling {
 }
 
 // === values of options ===
-
-fn halt_on(text: &str) -> Result<HaltOn, String> {
-    // The second names are those that ServoX had first (`spec/events-and-checks.md` §6.2).
-    match text {
-        "warning" => Ok(HaltOn::At(Severity::Warning)),
-        "common" | "check" => Ok(HaltOn::At(Severity::Common)),
-        "critical" | "requirement" => Ok(HaltOn::At(Severity::Critical)),
-        "never" => Ok(HaltOn::Never),
-        _ => Err(format!(
-            "'{text}' is not one of warning, common, critical, never."
-        )),
-    }
-}
 
 fn duration(text: &str) -> Result<Duration, String> {
     // As in the file, a number is seconds.

@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     detach::detach,
     optimizers::{OptimizerError, Optimizers},
-    own_check::{Subject, own_check},
+    own_check::{Replaced, Subject, own_check},
     signals::{Signal, Signals},
     tree::{StartError, Tree, servo_spec},
 };
@@ -27,6 +27,8 @@ pub struct ToCheck {
     pub servo: ServoConfig,
     /// Which checks, and how.
     pub policy: CheckPolicy,
+    /// Whether it is to run when they pass.
+    pub then_run: bool,
 }
 
 /// What came of the checks of one servo.
@@ -112,11 +114,17 @@ pub async fn check(
 struct Prepared {
     spec: ServoSpec,
     policy: CheckPolicy,
+    /// Fires when another deployment has taken its place, unless it waits for its end.
+    replaced: CancellationToken,
 }
 
 impl Prepared {
     fn of(wanted: ToCheck, optimizers: &mut Optimizers) -> Result<Self, OptimizerError> {
-        let ToCheck { servo, mut policy } = wanted;
+        let ToCheck {
+            servo,
+            mut policy,
+            then_run,
+        } = wanted;
         let file = match &servo.optimizer {
             Some(OptimizerConfig::Embedded(config)) => Some(config.database.clone()),
             _ => None,
@@ -126,6 +134,7 @@ impl Prepared {
             None => Some(optimizers.client(&servo)?),
         };
         let mut spec = servo_spec(servo, None);
+        let replaced = CancellationToken::new();
         let subject = match client {
             Some(client) => Some(Subject::Connection {
                 client,
@@ -137,6 +146,11 @@ impl Prepared {
                     servo_uid: spec.servo_uid.clone(),
                 },
                 patience: spec.policy.connect.attempt,
+                replaced: if then_run {
+                    Replaced::Wait
+                } else {
+                    Replaced::Tell(replaced.clone())
+                },
             }),
             None => file.map(Subject::TrialFile),
         };
@@ -156,7 +170,11 @@ impl Prepared {
         if let Some(subject) = subject {
             spec.connectors.insert(0, (own, own_check(subject)));
         }
-        Ok(Self { spec, policy })
+        Ok(Self {
+            spec,
+            policy,
+            replaced,
+        })
     }
 
     async fn check(
@@ -165,7 +183,11 @@ impl Prepared {
         cancel: &CancellationToken,
         teller: &Teller,
     ) -> Result<CheckRunOutcome, String> {
-        let Self { spec, policy } = self;
+        let Self {
+            spec,
+            policy,
+            replaced,
+        } = self;
         let servo = spec.name.clone();
         let started = async {
             let handle = tree.assembly().add(spec).await.map_err(|e| e.to_string())?;
@@ -185,8 +207,21 @@ impl Prepared {
                 Err(error) => Err(error.to_string()),
                 Ok(run) => {
                     let teller = teller.clone();
-                    let run = run.report_to(move |report| teller(&servo, report));
-                    Ok(run.cancelled_by(cancel.clone()).run().await)
+                    let stop = cancel.child_token();
+                    let ended = stop.clone();
+                    let run = run.report_to(move |report| {
+                        if ended.is_cancelled() {
+                            return;
+                        }
+                        teller(&servo, report);
+                        // No pass after this one would end otherwise.
+                        if matches!(report, CheckReport::PassEnded { .. })
+                            && replaced.is_cancelled()
+                        {
+                            ended.cancel();
+                        }
+                    });
+                    Ok(run.cancelled_by(stop).run().await)
                 }
             },
         };

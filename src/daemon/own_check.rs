@@ -10,6 +10,7 @@ use servo_dispatch::{
 };
 use servo_messages::EventError;
 use servo_protocol::{OptimizerClient, OptimizerStatus, PostError, Request, Response, StatusReply};
+use tokio_util::sync::CancellationToken;
 
 use crate::connectors::SERVO;
 
@@ -26,10 +27,24 @@ pub(super) enum Subject {
         hello: Request,
         /// How long the answer may take.
         patience: Duration,
+        /// What to do when the answer is that another has taken this servo's place.
+        replaced: Replaced,
     },
     /// That the file of the embedded optimizer's trials can be used.
     TrialFile(PathBuf),
 }
+
+/// What a servo does whose place another deployment has taken, before it fails.
+#[derive(Clone, Debug)]
+pub(super) enum Replaced {
+    /// Waits to be removed.
+    Wait,
+    /// Fires this: no repetition will help.
+    Tell(CancellationToken),
+}
+
+/// How long a servo that was replaced waits to be removed (`spec/events-and-checks.md` §6.10).
+const DEPROVISIONING: Duration = Duration::from_secs(3600);
 
 /// It comes from the program, and never from a file.
 #[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -69,12 +84,18 @@ impl On<CheckEvent> for OwnCheck {
                 client,
                 hello,
                 patience,
+                replaced,
             } => {
+                let limit = *patience + replaced.wait() + Duration::from_secs(1);
                 checks
                     .check("Opsani API connectivity", async || {
-                        judge(client.post(hello, *patience).await)
+                        let answer = client.post(hello, *patience).await;
+                        if matches!(answer, Err(PostError::ServoReplaced { .. })) {
+                            outlive(hello, replaced).await;
+                        }
+                        judge(answer)
                     })
-                    .within(*patience + Duration::from_secs(1))
+                    .within(limit)
                     .describe("The optimizer answers HELLO");
             }
             Subject::TrialFile(file) => {
@@ -84,6 +105,24 @@ impl On<CheckEvent> for OwnCheck {
             }
         }
         checks.run(event, cx).await
+    }
+}
+
+/// Whoever deployed the one that has taken this servo's place is about to remove it: starting it again
+/// and again until then helps nobody. The run's token ends the wait.
+async fn outlive(hello: &Request, replaced: &Replaced) {
+    let uid = hello.servo_uid.as_deref().unwrap_or("none");
+    match replaced {
+        Replaced::Wait => {
+            tracing::warn!(
+                "servo UID {uid} is no longer valid. Waiting for deprovisioning (will sleep for 1 hour)"
+            );
+            tokio::time::sleep(DEPROVISIONING).await;
+        }
+        Replaced::Tell(token) => {
+            tracing::warn!("servo UID {uid} is no longer valid.");
+            token.cancel();
+        }
     }
 }
 
@@ -139,6 +178,16 @@ async fn usable(file: PathBuf) -> Result<String, CheckFailure> {
         Err(_) => Err(CheckFailure::new(format!(
             "{shown}: the attempt was given up"
         ))),
+    }
+}
+
+impl Replaced {
+    /// How long it waits.
+    const fn wait(&self) -> Duration {
+        match self {
+            Self::Wait => DEPROVISIONING,
+            Self::Tell(_) => Duration::ZERO,
+        }
     }
 }
 
