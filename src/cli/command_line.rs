@@ -9,9 +9,10 @@ use clap::{ArgMatches, Args, Command, Subcommand, error::ErrorKind};
 use servo_dispatch::Registry;
 
 use super::{
+    Failure,
     connector_group::{self, Group},
     root::{RootOptions, assembly_file, in_place_of_command, with_late_options},
-    usage,
+    say, usage,
 };
 
 /// Commands by the titles under which the help lists them, in order.
@@ -60,11 +61,16 @@ pub(super) fn parse(registry: &Registry) -> Result<Parsed, ExitCode> {
         ErrorKind::DisplayHelp
         | ErrorKind::DisplayVersion
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = super::print(usage::plain(&error.to_string()).trim_end());
-            ExitCode::SUCCESS
+            match super::print(usage::plain(&error.to_string()).trim_end()) {
+                Ok(()) | Err(Failure::Unread) => ExitCode::SUCCESS,
+                Err(failure) => {
+                    say(&failure.text());
+                    failure.exit_code()
+                }
+            }
         }
         _ => {
-            eprintln!("{}", usage::report(&error, &command));
+            say(&usage::report(&error, &command));
             ExitCode::from(2)
         }
     })

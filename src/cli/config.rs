@@ -105,7 +105,12 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             not_readable_by_others(file)?;
             replace(file, &text, Readers::Owner)
         }
-        Some(file) => replace(file, &text, Readers::Usual),
+        Some(file) => {
+            if holds_secrets {
+                not_their_only_place(context, file)?;
+            }
+            replace(file, &text, Readers::Usual)
+        }
     }
 }
 
@@ -126,6 +131,18 @@ fn known(keys: &[String], servos: &[ServoConfig]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Asterisks in place of the secrets of the file that was read would be the end of these.
+fn not_their_only_place(context: &Context, file: &std::path::Path) -> Result<(), Failure> {
+    let read = context.source().path.map(std::fs::canonicalize);
+    match (read, std::fs::canonicalize(file)) {
+        (Some(Ok(read)), Ok(written)) if read == written => Err(Failure::Usage(format!(
+            "'{}' is the configuration that was read, and its secrets would be lost: name another file, or give --show-secrets",
+            file.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A file that others could read until it is replaced was meant for them.

@@ -6,6 +6,7 @@ use super::{
     Context, Failure, print,
     prompt::Prompter,
     replace::{Readers, replace},
+    say,
 };
 use crate::config::{
     self, Descriptors, Generate, Generated, LoadOptions, Need, OptimizerFlags, Problem, Shapes,
@@ -187,7 +188,7 @@ pub(super) fn document(context: &Context, what: &Generate<'_>) -> Result<String,
         config::generate(&context.registry, &Shapes::default(), what)
             .map_err(|problems| Failure::Usage(reasons(&problems)))?;
     for warning in warnings {
-        eprintln!("warning: {}", warning.message);
+        say(&format!("warning: {}", warning.message));
     }
     Ok(text)
 }
@@ -229,7 +230,7 @@ fn append(context: &Context, target: &Target, document: &str) -> Result<(), Fail
         ))
     })?;
     if let Err(error) = check(Need::Required) {
-        eprintln!("warning: {error}");
+        say(&format!("warning: {error}"));
     }
     replace(&target.path, &text, Readers::Usual)
 }

@@ -15,6 +15,7 @@ use super::{
     print,
     prompt::{Prompter, words},
     replace::{Readers, replace},
+    say,
 };
 use crate::config::{Generate, assignment};
 
@@ -205,7 +206,7 @@ impl Session<'_> {
             }
             match answer.parse() {
                 Ok(optimizer) => return Ok(optimizer),
-                Err(error) => eprintln!("Error: {error}"),
+                Err(error) => say(&format!("Error: {error}")),
             }
         }
     }
@@ -225,7 +226,7 @@ impl Session<'_> {
             };
             match usable(answer) {
                 Ok(token) => return Ok(token),
-                Err(error) => eprintln!("Error: {error}"),
+                Err(error) => say(&format!("Error: {error}")),
             }
         }
     }
@@ -266,7 +267,7 @@ impl Session<'_> {
                 .collect();
             match acceptable(context, &chosen) {
                 Ok(()) => return Ok(chosen),
-                Err(error) => eprintln!("Error: {error}"),
+                Err(error) => say(&format!("Error: {error}")),
             }
         }
     }

@@ -17,7 +17,7 @@ use servo_dispatch::{
 use servo_shape::nearest;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, Failure, Output, Selection, print, print_data};
+use super::{Context, Failure, Output, Selection, print, print_data, say};
 use crate::{
     config::{Need, ServoConfig},
     daemon::{self, Signal, Unfit},
@@ -123,7 +123,10 @@ impl LiveServo {
         let answering = self.answering::<E>();
         for name in wanted {
             if self.has(name) && !answering.contains(name.as_str()) {
-                eprintln!("connector '{name}' has no handler for {}", E::NAME);
+                say(&format!(
+                    "connector '{name}' has no handler for {}",
+                    E::NAME
+                ));
             }
         }
     }
@@ -381,8 +384,8 @@ fn conclude(visits: Vec<Visit>, alone: bool, several: bool) -> Result<(), Failur
         match failure {
             Failure::Told | Failure::ToldUsage => {}
             // It names the servo itself.
-            Failure::Failed(text) if text.starts_with("servo \"") => eprintln!("{text}"),
-            failure => eprintln!("{name}: {}", failure.text()),
+            Failure::Failed(text) if text.starts_with("servo \"") => say(text),
+            failure => say(&format!("{name}: {}", failure.text())),
         }
     }
     let is_usage = |f: &Failure| matches!(f, Failure::Usage(_) | Failure::ToldUsage);

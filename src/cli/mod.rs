@@ -128,7 +128,7 @@ pub fn main(registry: Registry) -> ExitCode {
                 failure,
                 Failure::Told | Failure::ToldUsage | Failure::Unread
             ) {
-                eprintln!("{}", failure.text());
+                say(&failure.text());
             }
             failure.exit_code()
         }
@@ -216,6 +216,12 @@ impl From<InitError> for Failure {
             other => Failure::Failed(other.to_string()),
         }
     }
+}
+
+/// Says something to people, on stderr. Where nobody can be told, the exit code still tells.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
 /// Prints a result. A closed pipe ends the program quietly, as `servo ... | head` expects.

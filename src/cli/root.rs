@@ -131,6 +131,14 @@ impl Context {
             .map_err(|e| Failure::Usage(e.to_string()))?;
         let environment = Environment::of_process(dotenv);
         let variable = |name: &str| environment.get(name);
+        if let Some(file) = &options.daemon_file
+            && !file.exists()
+        {
+            return Err(Failure::Usage(format!(
+                "Invalid value: File '{}' does not exist.",
+                file.display()
+            )));
+        }
         let daemon = DaemonConfig::load(&options.daemon_file(&environment))
             .map_err(|e| Failure::Failed(format!("invalid daemon configuration: {e}")))?;
         let config_file = options.config_file(&environment, &daemon);
@@ -156,6 +164,9 @@ impl Context {
         let log = logging::init(level, format, colour, daemon.log.file.as_ref())?;
         for warning in warnings {
             tracing::warn!("{warning}");
+        }
+        for name in Environment::unreadable() {
+            tracing::warn!("the variable {name} is not valid UTF-8: it is left out");
         }
         if options.token.is_some() {
             tracing::warn!(

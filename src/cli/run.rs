@@ -9,7 +9,7 @@ use servo_embedded::{StudyResult, result::Applied};
 use servo_messages::Proxies;
 
 use super::{
-    Context, Failure, Output, Selection, check, print, print_json, print_yaml,
+    Context, Failure, Output, Selection, check, print, print_json, print_yaml, say,
     study::{Progress, applied, results},
 };
 use crate::{
@@ -182,7 +182,9 @@ pub(super) fn go(
             unfinished: true,
         } => {
             if !files.is_empty() {
-                eprintln!("the trials are kept in {files}: the next `servo run` goes on with them");
+                say(&format!(
+                    "the trials are kept in {files}: the next `servo run` goes on with them"
+                ));
             }
             Err(Failure::Interrupted(signal))
         }

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Context, Failure, generate::descriptors, print};
+use super::{Context, Failure, generate::descriptors, print, say};
 use crate::config::{
     self, AssemblyConfig, InvalidConfig, LoadError, LoadOptions, Need, Source, SourceError,
 };
@@ -85,7 +85,7 @@ fn check(
 ) -> Result<Verdict, Failure> {
     let tell = |text: String| {
         if !arguments.quiet {
-            eprintln!("{text}");
+            say(&text);
         }
     };
     let mut assembly = match config::load(source, options) {

@@ -128,14 +128,19 @@ impl DaemonConfig {
     /// Reads `file` if it exists, and the environment: `SERVOD_LOG__LEVEL` is `log.level`.
     ///
     /// # Errors
-    /// When the file is not TOML, or has a key or a value that is not known.
+    /// When there is something that cannot be read, as the directory that a container runtime makes
+    /// of a mount without a source, when it is not TOML, or has a key or a value that is not known.
     pub fn load(file: &Path) -> Result<Self, DaemonConfigError> {
+        let text = match std::fs::read_to_string(file) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
+            other => other,
+        };
+        let text = text.map_err(|cause| DaemonConfigError {
+            file: file.to_owned(),
+            cause: Box::new(config::ConfigError::Foreign(Box::new(cause))),
+        })?;
         config::Config::builder()
-            .add_source(
-                config::File::from(file)
-                    .format(config::FileFormat::Toml)
-                    .required(false),
-            )
+            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
             .add_source(
                 config::Environment::with_prefix("SERVOD")
                     .prefix_separator("_")

@@ -15,14 +15,26 @@ pub struct Environment {
 /// Prefixes of ServoX's own names for the fields of `checks` and `settings`.
 const LEGACY: [&str; 2] = ["CHECKS_", "COMMON_"];
 
+/// Beginnings of the names of Servo's own variables.
+const OURS: [&str; 4] = ["SERVO_", "SERVOD_", "OPSANI_", "APPD_"];
+
 impl Environment {
     /// What the process was given, over what `.env` says.
     pub fn of_process(dotenv: BTreeMap<String, String>) -> Self {
-        // A value that is no text cannot be meant for Servo.
+        // What is no text is told of by `unreadable`.
         let real = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))
         });
         Self::new(real, dotenv)
+    }
+
+    /// Names of the process's variables that are Servo's, with values that are no text.
+    pub fn unreadable() -> Vec<String> {
+        std::env::vars_os()
+            .filter(|(_, value)| value.to_str().is_none())
+            .filter_map(|(name, _)| name.into_string().ok())
+            .filter(|name| OURS.iter().any(|prefix| name.starts_with(prefix)))
+            .collect()
     }
 
     /// These variables, over those of `.env`.

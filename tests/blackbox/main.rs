@@ -5,6 +5,7 @@
 //! the id, so that what is left behind is found.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
+mod acceptance;
 mod bench;
 mod checking;
 mod command_line;

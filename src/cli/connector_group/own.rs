@@ -11,7 +11,7 @@ use servo_dispatch::{
 use super::super::{
     Failure, Output,
     live::{self, LiveServo},
-    table,
+    say, table,
 };
 
 const OUTPUT: &str = "output";
@@ -110,7 +110,7 @@ async fn ask(
 
 fn tell(update: &ProgressUpdate) {
     if let Some(message) = &update.message {
-        eprintln!("{}: {message}", update.connector);
+        say(&format!("{}: {message}", update.connector));
     }
 }
 
