@@ -8,6 +8,7 @@
 mod acceptance;
 mod bench;
 mod checking;
+mod checks_acceptance;
 mod command_line;
 mod config_command;
 mod configuration;
