@@ -34,7 +34,7 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps
 
 # make bench  measures the speeds that the documentation names; takes some minutes
-bench:
+bench: build
 	cargo bench --locked --package servo-benches --benches
 	cargo bench --locked --package servo-connector-vegeta --bench engine
 

@@ -31,8 +31,34 @@ pub(crate) fn problems(config: &PrometheusConfig) -> Vec<ConfigProblem> {
             ));
         }
     }
+    files(config, &mut problems);
     without_effect(config, &mut problems);
     problems
+}
+
+/// Files are read anew when they are needed, so that one which is missing now may be there by then.
+fn files(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
+    let password_file = config.basic_auth.as_ref().map(|basic| &basic.password_file);
+    let named = [
+        ("bearer_token_file", config.bearer_token_file.as_ref()),
+        (
+            "basic_auth.password_file",
+            password_file.and_then(Option::as_ref),
+        ),
+        ("tls.ca_file", config.tls.ca_file.as_ref()),
+        ("tls.cert_file", config.tls.cert_file.as_ref()),
+        ("tls.key_file", config.tls.key_file.as_ref()),
+    ];
+    for (key, path) in named {
+        if let Some(path) = path
+            && let Err(error) = std::fs::metadata(path)
+        {
+            problems.push(ConfigProblem::warning(
+                key,
+                format!("cannot read '{}' now: {error}", path.display()),
+            ));
+        }
+    }
 }
 
 fn metrics(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {

@@ -153,6 +153,14 @@ impl VegetaConfig {
                 error.to_string(),
             ));
         }
+        for path in &self.root_certs {
+            if let Err(error) = std::fs::File::open(path) {
+                problems.push((
+                    "root_certs",
+                    format!("cannot read '{}': {error}", path.display()),
+                ));
+            }
+        }
         for (name, value) in &self.headers {
             if !target::is_header_name(name) || !target::is_header_value(value.expose()) {
                 problems.push((

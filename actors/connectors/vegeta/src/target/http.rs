@@ -18,7 +18,7 @@ pub(super) fn parse(text: &str) -> Result<Vec<Target>, TargetError> {
     // Whether header and body lines may follow, that is, the last target has not ended yet.
     let mut open = false;
     for line in text.lines().map(str::trim) {
-        let invalid = || TargetError::Line(line.to_owned());
+        let invalid = || TargetError::Line(quoted(line));
         let current = || if open { Some(()) } else { None };
         match classify(line).ok_or_else(invalid)? {
             Line::Comment => {}
@@ -75,6 +75,19 @@ fn target(method: Method, url: &str) -> Option<Target> {
         headers: Vec::new(),
         body: Body::empty(),
     })
+}
+
+/// The line, if it was meant for a request; of what may be a header without its colon only the
+/// name, for its value may be a secret.
+fn quoted(line: &str) -> String {
+    let line = line.trim();
+    let first = line.split_whitespace().next().unwrap_or_default();
+    let is_request = first.chars().all(|c| c.is_ascii_uppercase()) || line.contains("://");
+    if first == line || is_request {
+        line.to_owned()
+    } else {
+        format!("{first} ...")
+    }
 }
 
 #[cfg(test)]
@@ -155,7 +168,7 @@ mod tests {
             ("get http://x/", "get http://x/"),
             ("GET http:/x", "GET http:/x"),
             ("@/x", "@/x"),
-            ("X: 1", "X: 1"),
+            ("X: 1", "X: ..."),
             ("GET http://x trailing", "GET http://x trailing"),
             ("POST http://goku:9090/\nX-Account-ID:", "X-Account-ID:"),
             (
@@ -167,8 +180,8 @@ mod tests {
                 "GET http://goku:9090/\nJUMP http://goku:9090/things",
                 "JUMP http://goku:9090/things",
             ),
-            ("GET http://a/\n\nX: 1", "X: 1"),
-            ("GET http://a/\n@f\nX: 1", "X: 1"),
+            ("GET http://a/\n\nX: 1", "X: ..."),
+            ("GET http://a/\n@f\nX: 1", "X: ..."),
             ("GET http://a/\n@", "@"),
             ("GET", "GET"),
         ] {
