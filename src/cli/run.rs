@@ -136,7 +136,7 @@ pub(super) fn go(
     // Without studies there are no trials to tell of.
     let studies = servos
         .iter()
-        .any(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
+        .all(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
     let mut progress = Progress::new(studies && output == Output::Table, several, context.colour);
     let mut tried = BTreeSet::new();
     let ended = daemon::block_on(daemon::run(servos, plan, |study| match study {
@@ -217,7 +217,7 @@ fn show_banner(context: &Context, servos: &[ServoConfig], output: Output) -> Res
     let text = String::from_utf8_lossy(&text);
     let studies = servos
         .iter()
-        .any(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
+        .all(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
     if output == Output::Table && (terminal || !studies) {
         return print(text.strip_suffix('\n').unwrap_or(&text));
     }
