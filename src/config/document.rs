@@ -366,7 +366,9 @@ impl DocumentReader<'_> {
                 continue;
             }
             let active = self.routes.iter().map(|(name, _)| name.as_str());
+            // Where words name the connectors, other types are no better.
             let types = registry.types().iter().map(|t| t.metadata().default_name);
+            let types = types.filter(|_| self.options.words.is_none());
             let candidates = TOP_LEVEL.into_iter().chain(active).chain(types);
             let problem = Problem::new(&[key], "extra fields not permitted");
             self.findings
