@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use serde_json::json;
-use servo_doubles::{Fault, On, Script};
+use servo_doubles::{Fault, On, Script, ScriptedOptimizer};
 use servo_messages::EventError;
 
-use crate::stage::{Act, SECOND, Setting, Stage, eventually};
+use crate::stage::{Act, LONG, SECOND, Setting, Stage, eventually};
 
 fn long_measure() -> Script {
     Script::new().measure("u1", &[], json!({"duration": "1h"}))
@@ -72,6 +72,35 @@ async fn a_stop_while_sleeping_or_waiting_is_at_once() {
         assert!(took < SECOND, "{took:?}");
         assert_eq!(stage.goodbye().await, "SIGTERM");
     }
+}
+
+/// `spec/events-and-checks.md` §7.19.
+#[actix_rt::test]
+async fn servos_come_and_go_while_others_run() {
+    let stage = Setting::of(Script::new()).start().await;
+    stage.seen("WHATS_NEXT", 1).await;
+    let idle = json!({"cmd": "SLEEP", "param": {"duration": "10ms"}});
+    let second = ScriptedOptimizer::start(Script::new().idle(idle));
+    let taken = stage.add("dev.opsani.com/app1", &second).await;
+    assert!(taken.is_err_and(|e| e.to_string().contains("dev.opsani.com/app1")));
+    assert_eq!(second.events(), Vec::<String>::new());
+    stage.add("second", &second).await.unwrap();
+    let polls = |at_least: usize| {
+        second.until(LONG, move |received| {
+            received.iter().filter(|r| r.event == "WHATS_NEXT").count() >= at_least
+        })
+    };
+    polls(1).await.unwrap();
+    assert_eq!(second.events()[..2], ["HELLO", "WHATS_NEXT"]);
+    stage.end("replaced").await;
+    assert_eq!(stage.goodbye().await, "replaced");
+    polls(second.events().len() + 1).await.unwrap();
+    assert!(!second.events().contains(&"GOODBYE".to_owned()));
+    // Its name is free.
+    let third = ScriptedOptimizer::start(Script::new());
+    stage.add("dev.opsani.com/app1", &third).await.unwrap();
+    let greeted = third.until(LONG, |received| received.iter().any(|r| r.event == "HELLO"));
+    greeted.await.unwrap();
 }
 
 #[actix_rt::test]

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use servo_assembly::{Assembly, ServoHandle, ServoPolicy, ServoSpec};
+use servo_assembly::{Assembly, AssemblyError, ServoHandle, ServoPolicy, ServoSpec};
 use servo_dispatch::{
     Adjust, Attach, Before, BeforeError, BoxError, Connector, ConnectorContext, ConnectorPolicy,
     ConnectorType, Describe, Detach, HandlerContext, Measure, Metadata, On, Routes, Shutdown,
@@ -239,6 +239,25 @@ impl Stage {
     pub(crate) fn count(&self, event: &str) -> usize {
         let events = self.optimizer.events();
         events.iter().filter(|e| *e == event).count()
+    }
+
+    /// Adds a servo without connectors, which converses with `optimizer`.
+    pub(crate) async fn add(
+        &self,
+        name: &str,
+        optimizer: &ScriptedOptimizer,
+    ) -> Result<ServoHandle, AssemblyError> {
+        let spec = ServoSpec {
+            name: name.into(),
+            servo_uid: None,
+            optimizer: Some(Arc::new(client(optimizer))),
+            connectors: Vec::new(),
+            settings: Arc::default(),
+            policy: quick(),
+            agent: AGENT.to_owned(),
+            telemetry: BTreeMap::new(),
+        };
+        self.assembly.add(spec).await
     }
 
     /// Ends the servo; returns how long that took.
