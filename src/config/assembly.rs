@@ -130,7 +130,7 @@ pub fn load_text(
                     .extend(errors.into_iter().map(|error| Problem {
                         document: many.then_some(error.document),
                         place: error.place,
-                        ..Problem::new(yaml_path(&error), yaml_message(&error.kind))
+                        ..Problem::new(yaml_path(&error), error.kind.to_string())
                     }));
             }
         }
@@ -202,10 +202,6 @@ fn yaml_path(error: &servo_yaml::YamlError) -> &[String] {
         YamlErrorKind::Syntax(_) => error.path.get(..2).unwrap_or(&error.path),
         _ => &error.path,
     }
-}
-
-fn yaml_message(kind: &YamlErrorKind) -> String {
-    kind.to_string()
 }
 
 fn kind(value: &Value) -> &'static str {
