@@ -1,7 +1,7 @@
 //! The commands of a connector type, such as `servo vegeta attack`, and of a connector by the name
 //! that it has in the assembly file (`spec/config-and-cli.md` §7.9).
 
-mod common;
+mod delegated;
 mod own;
 
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use servo_dispatch::{ConfiguredConnector, ConnectorCommand, ConnectorType, Regis
 
 use super::{Context, Failure, live};
 use crate::config::{self, Need, ServoConfig};
-use common::Common;
+use delegated::Delegated;
 
 const CONNECTOR: &str = "connector";
 /// Own commands may be told the connector behind their word, too.
@@ -80,13 +80,18 @@ impl Group {
         if !self.alias {
             group = group.arg(connector(CONNECTOR));
         }
-        let is_free = |common: &Common| commands.iter().all(|own| own.name != common.name());
-        group.subcommands(Common::ALL.into_iter().filter(is_free).map(Common::command))
+        let is_free = |common: &Delegated| commands.iter().all(|own| own.name != common.name());
+        group.subcommands(
+            Delegated::ALL
+                .into_iter()
+                .filter(is_free)
+                .map(Delegated::command),
+        )
     }
 
     /// Whether what the words below the group's own say logs as `servo run` does.
     pub(super) fn logs_much(matches: &ArgMatches) -> bool {
-        matches.subcommand_name() == Some(Common::Check.name())
+        matches.subcommand_name() == Some(Delegated::Check.name())
     }
 
     /// Does what the words below the group's own say.
@@ -108,7 +113,10 @@ impl Group {
         if let Some(command) = commands.iter().find(|command| command.name == word) {
             return self.act(context, command, below, wanted);
         }
-        match Common::ALL.into_iter().find(|common| common.name() == word) {
+        match Delegated::ALL
+            .into_iter()
+            .find(|common| common.name() == word)
+        {
             Some(common) => self.common(context, common, below, wanted),
             None => Err(Failure::Usage(format!("No such command '{word}'."))),
         }

@@ -1,4 +1,4 @@
-//! Commands of the root that all groups have.
+//! Commands that every group has, carried out by those of the root that bear their names.
 
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
@@ -12,7 +12,7 @@ use super::{
 
 /// Commands of the root that all groups have, for their own type or connector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Common {
+pub(super) enum Delegated {
     Schema,
     Version,
     Config,
@@ -23,7 +23,7 @@ pub(super) enum Common {
     Validate,
 }
 
-impl Common {
+impl Delegated {
     pub(super) const ALL: [Self; 8] = [
         Self::Schema,
         Self::Version,
@@ -101,43 +101,43 @@ impl Group {
     pub(super) fn common(
         &self,
         context: &Context,
-        common: Common,
+        common: Delegated,
         matches: &ArgMatches,
         wanted: Option<&str>,
     ) -> Result<(), Failure> {
         let kind = self.kind.metadata().default_name;
         match common {
-            Common::Schema => {
+            Delegated::Schema => {
                 let mut arguments: schema::Arguments = read(matches)?;
                 arguments.connector = Some(wanted.unwrap_or(kind).to_owned());
                 schema::execute(context, &arguments)
             }
-            Common::Version => {
+            Delegated::Version => {
                 let mut arguments: version::Arguments = read(matches)?;
                 arguments.connector = Some(kind.to_owned());
                 version::execute(context, &arguments)
             }
-            Common::Describe => {
+            Delegated::Describe => {
                 let mut arguments: describe::Arguments = read(matches)?;
                 arguments.connectors = vec![self.find(context, wanted)?];
                 describe::execute(context, &arguments)
             }
-            Common::Config => {
+            Delegated::Config => {
                 let mut arguments: config::Arguments = read(matches)?;
                 arguments.keys = vec![self.find(context, wanted)?];
                 config::execute(context, &arguments)
             }
-            Common::Check => {
+            Delegated::Check => {
                 let mut arguments: check::Arguments = read(matches)?;
                 arguments.connectors = vec![self.find(context, wanted)?];
                 check::execute(context, &arguments)
             }
-            Common::Events => {
+            Delegated::Events => {
                 let mut arguments: events::Arguments = read(matches)?;
                 arguments.only = Some(self.find(context, wanted)?);
                 events::execute(context, &arguments)
             }
-            Common::Generate => {
+            Delegated::Generate => {
                 let mut arguments: generate::Arguments = read(matches)?;
                 arguments.connectors = vec![match wanted {
                     Some(name) if name != kind => format!("{name}:{kind}"),
@@ -146,7 +146,7 @@ impl Group {
                 generate::execute(context, &arguments)
             }
             // A file is valid as a whole.
-            Common::Validate => validate::execute(context, &read(matches)?),
+            Delegated::Validate => validate::execute(context, &read(matches)?),
         }
     }
 }
