@@ -10,6 +10,7 @@
 //! Nothing of the crates under test: a double reads and writes raw JSON after the published contract
 //! (`spec/optimizer-protocol.md` §20), so that it cannot share their mistakes.
 
+mod fleet;
 mod optimizer;
 mod prometheus;
 mod record;
@@ -17,6 +18,7 @@ mod server;
 mod target;
 
 pub use self::{
+    fleet::{FleetFigures, FleetOptimizer, Orders, Temper},
     optimizer::{Fault, On, ReceivedEvent, ReportKind, Script, ScriptedOptimizer},
     prometheus::{PrometheusAnswer, PrometheusDouble, PrometheusQuery},
     record::TimedOut,
