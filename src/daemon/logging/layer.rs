@@ -13,6 +13,7 @@ use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{
     file::Losses,
+    recent::recent,
     record::{self, Fields, Record},
     severity::Severity,
     sink::{Out, Sink},
@@ -151,7 +152,9 @@ where
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        self.write(&Record::of(event, &context));
+        let record = Record::of(event, &context);
+        recent().push(&record);
+        self.write(&record);
         for sink in &self.0.sinks {
             if let Out::File(lines) = &sink.out
                 && lines.losses().lines() > 0

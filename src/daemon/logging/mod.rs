@@ -10,6 +10,7 @@ mod escape;
 mod file;
 mod json;
 mod layer;
+mod recent;
 mod record;
 mod severity;
 mod sink;
@@ -25,6 +26,7 @@ use tracing_log::AsLog;
 use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 
 pub(crate) use escape::one_line;
+pub use recent::{Recent, RecentRecord, recent};
 pub use severity::Severity;
 pub use sink::{Suspend, name_servos, write_through};
 
