@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 pub use futures_util::future::BoxFuture;
 
-use crate::{Request, Response};
+use crate::{Diagnostics, Request, Response};
 
 /// The way to one optimizer: over HTTP ([`crate::HttpOptimizer`]) or in-process.
 ///
@@ -26,6 +26,11 @@ pub trait OptimizerClient: Send + Sync {
 
     /// Where requests go, for logs and errors. Never holds a credential.
     fn display_url(&self) -> String;
+
+    /// The way for diagnostics; none where an optimizer never asks for any, as in-process.
+    fn diagnostics(&self) -> Option<&dyn Diagnostics> {
+        None
+    }
 }
 
 /// Which part of the way failed, when no HTTP status arrived.
@@ -112,6 +117,22 @@ pub enum PostError {
         /// The limit in bytes, after decompression.
         limit: usize,
     },
+    /// A request that is no event failed: the one for an OAuth token, without which no event can be posted, or one
+    /// for diagnostics.
+    #[error("{request}: {problem}")]
+    Auxiliary {
+        /// Method and URL.
+        request: String,
+        /// The HTTP status, if one arrived. With one of 2xx the answer was of no use.
+        status: Option<u16>,
+        /// What is wrong, and what to do.
+        problem: String,
+        /// How long the server asked to be left alone (429 and 503 only), at most 5 minutes.
+        retry_after: Option<Duration>,
+    },
+    /// Nobody knows where to post, or with which credential: a fault of the configuration. Nothing was sent.
+    #[error("{0}")]
+    Unconfigured(String),
 }
 
 impl PostError {
@@ -123,12 +144,15 @@ impl PostError {
     /// Transport errors, 404 (the optimizer may not know this workload yet), 408, 425, 429 and 5xx may;
     /// unusable 2xx bodies count as a 5xx (`spec/optimizer-protocol.md` §11, §12).
     pub fn retryable(&self) -> bool {
+        let heals =
+            |status: u16| matches!(status, 404 | 408 | 425 | 429) || (500..600).contains(&status);
         match self {
             Self::Transport { .. } | Self::Undecodable { .. } | Self::TooLarge { .. } => true,
-            Self::Http { status, .. } => {
-                matches!(status, 404 | 408 | 425 | 429) || (500..600).contains(status)
+            Self::Http { status, .. } => heals(*status),
+            Self::Auxiliary { status, .. } => {
+                status.is_none_or(|status| heals(status) || (200..300).contains(&status))
             }
-            Self::ServoReplaced { .. } => false,
+            Self::ServoReplaced { .. } | Self::Unconfigured(_) => false,
         }
     }
 
@@ -141,7 +165,7 @@ impl PostError {
     /// How long the optimizer asked to be left alone, at most 5 minutes.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Http { retry_after, .. } => *retry_after,
+            Self::Http { retry_after, .. } | Self::Auxiliary { retry_after, .. } => *retry_after,
             _ => None,
         }
     }
@@ -150,8 +174,9 @@ impl PostError {
     pub fn status(&self) -> Option<u16> {
         match self {
             Self::Http { status, .. } | Self::Undecodable { status, .. } => Some(*status),
+            Self::Auxiliary { status, .. } => *status,
             Self::ServoReplaced { .. } => Some(410),
-            Self::Transport { .. } | Self::TooLarge { .. } => None,
+            Self::Transport { .. } | Self::TooLarge { .. } | Self::Unconfigured(_) => None,
         }
     }
 
@@ -160,6 +185,7 @@ impl PostError {
         match (self, other) {
             (Self::Transport { kind: a, .. }, Self::Transport { kind: b, .. }) => a == b,
             (Self::Http { status: a, .. }, Self::Http { status: b, .. }) => a == b,
+            (Self::Auxiliary { status: a, .. }, Self::Auxiliary { status: b, .. }) => a == b,
             (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
         }
     }

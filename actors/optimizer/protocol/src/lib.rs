@@ -27,9 +27,12 @@ mod appdynamics;
 mod client;
 mod command;
 mod credential;
+mod diagnostics;
 mod endpoint;
 mod envelope;
 mod http;
+mod limits;
+mod observer;
 mod outage;
 mod response;
 mod retry;
@@ -44,9 +47,12 @@ pub use self::{
     client::{BoxFuture, OptimizerClient, PostError, TransportKind},
     command::{Command, CommandError, CommandKind, CommandUid, InvalidCommand, Sleep},
     credential::{Credential, CredentialError},
+    diagnostics::{Diagnostics, Verdict},
     endpoint::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource},
     envelope::{Event, EventName, Goodbye, Hello, Operation, Progress, Report, Request},
     http::{HttpOptimizer, MAX_RESPONSE_BYTES},
+    limits::HostLimits,
+    observer::{RequestObserver, RequestOutcome},
     outage::Outage,
     response::{OptimizerStatus, Response, StatusReply, UnreadableResponse},
     retry::{Backoff, Budget, Decision, GiveUp, PostFailure, Retry, post_with_retry},
