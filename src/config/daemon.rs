@@ -1,12 +1,17 @@
 //! `servo.toml`: how the daemon itself runs. Every key has an environment variable.
 
+mod admin;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use serde::Deserialize;
 use thiserror::Error;
+
+pub use admin::{AdminConfig, AdminConfigError, AdminTls, Listen};
 
 /// How the daemon runs: `servo.toml`, overridden by `SERVOD_...` variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -18,6 +23,94 @@ pub struct DaemonConfig {
     pub assembly_file: Option<PathBuf>,
     /// Threads that servos are spread over; one for each processor by default.
     pub arbiters: Option<NonZeroUsize>,
+    /// Whether a change of the configuration's files is a reason to reload; not by default.
+    pub watch: bool,
+    /// What a reload does to the servos that it changes.
+    pub reload: ReloadConfig,
+    /// How optimizers are spoken to.
+    pub optimizer: OptimizerLimits,
+    /// The HTTP server for those who look after the program.
+    pub admin: AdminConfig,
+}
+
+/// What a reload does to the servos that it changes or removes. Those that stay as they are notice
+/// nothing of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ReloadConfig {
+    /// What becomes of a command in progress.
+    pub command: ReloadCommand,
+    /// How long a command may take to its end, where it may; 60 s by default, an hour at most.
+    pub finish_within: FinishWithin,
+}
+
+/// What becomes of a command in progress of a servo that a reload changes or removes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ReloadCommand {
+    /// It is cancelled, as by SIGTERM: the optimizer gives it again after the next HELLO. The
+    /// default: commands mostly last longer than anybody wants to wait for a reload, and what was
+    /// changed may be the reason why this one does no good.
+    #[default]
+    Cancel,
+    /// It may end and be reported, within [`ReloadConfig::finish_within`]; then it is cancelled.
+    Finish,
+}
+
+/// How long a command may take to its end when its servo is to be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "servo_messages::Duration")]
+pub struct FinishWithin(Duration);
+
+/// Longer than an hour, a reload would be one that hangs.
+const LONGEST_FINISH: Duration = Duration::from_secs(3600);
+
+/// Too long a time for the end of a command.
+#[derive(Debug, Error)]
+#[error("invalid finish_within {0}: a reload waits no longer than 1h for a command")]
+pub struct FinishWithinError(servo_messages::Duration);
+
+impl FinishWithin {
+    /// As a span of time.
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for FinishWithin {
+    fn default() -> Self {
+        Self(Duration::from_secs(60))
+    }
+}
+
+impl TryFrom<servo_messages::Duration> for FinishWithin {
+    type Error = FinishWithinError;
+
+    fn try_from(given: servo_messages::Duration) -> Result<Self, FinishWithinError> {
+        let time = Duration::from(given);
+        if time > LONGEST_FINISH {
+            return Err(FinishWithinError(given));
+        }
+        Ok(Self(time))
+    }
+}
+
+/// How optimizers are spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct OptimizerLimits {
+    /// Requests that may be under way at a time, to one host and port, of all servos together;
+    /// 100 by default.
+    pub max_concurrent_requests: NonZeroUsize,
+}
+
+impl Default for OptimizerLimits {
+    fn default() -> Self {
+        const REQUESTS: NonZeroUsize = NonZeroUsize::new(100).unwrap();
+        Self {
+            max_concurrent_requests: REQUESTS,
+        }
+    }
 }
 
 /// The log.
@@ -208,6 +301,9 @@ mod tests {
     fn the_example_is_valid_and_tells_the_defaults() {
         let example = include_str!("../../servo.toml.example");
         assert_eq!(read(example).unwrap(), DaemonConfig::default());
+        let config = DaemonConfig::default();
+        assert_eq!(config.reload.finish_within.get(), Duration::from_secs(60));
+        assert_eq!(config.optimizer.max_concurrent_requests.get(), 100);
         // A comment line that is a key or a section, switched on.
         let on: String = example
             .lines()
@@ -216,6 +312,30 @@ mod tests {
                 _ => format!("{line}\n"),
             })
             .collect();
-        assert!(read(&on).unwrap().log.file.is_some(), "{on}");
+        let on = read(&on).unwrap();
+        assert!(on.log.file.is_some() && on.admin.tls.is_some(), "{on:?}");
+        assert_eq!(on.reload, DaemonConfig::default().reload);
+    }
+
+    #[test]
+    fn reloads_and_limits() {
+        let config = read(
+            "watch = true\n[reload]\ncommand = \"finish\"\nfinish_within = \"5m\"\n\
+             [optimizer]\nmax_concurrent_requests = 7\n",
+        )
+        .unwrap();
+        assert!(config.watch);
+        assert_eq!(config.reload.command, ReloadCommand::Finish);
+        assert_eq!(config.reload.finish_within.get(), Duration::from_secs(300));
+        assert_eq!(config.optimizer.max_concurrent_requests.get(), 7);
+        for (wrong, told) in [
+            ("[reload]\ncommand = \"wait\"", "wait"),
+            ("[reload]\nfinish_within = \"2h\"", "no longer than 1h"),
+            ("[optimizer]\nmax_concurrent_requests = 0", "nonzero"),
+            ("watch = \"sometimes\"", "watch"),
+        ] {
+            let error = read(&format!("{wrong}\n")).unwrap_err().to_string();
+            assert!(error.contains(told), "{error}");
+        }
     }
 }

@@ -23,8 +23,9 @@ mod stanza;
 
 pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load, load_text};
 pub use daemon::{
-    DaemonConfig, DaemonConfigError, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError,
-    LogFormat, LogRotation,
+    AdminConfig, AdminConfigError, AdminTls, DaemonConfig, DaemonConfigError, FinishWithin,
+    FinishWithinError, Listen, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError, LogFormat,
+    LogRotation, OptimizerLimits, ReloadCommand, ReloadConfig,
 };
 pub use diff::{Diff, diff};
 pub use document::ServoConfig;

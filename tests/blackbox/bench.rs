@@ -64,6 +64,8 @@ impl Bench {
         command
             .current_dir(self.directory.path())
             .env(MARK, &self.id)
+            // Tests run side by side, and there is one default port.
+            .env("SERVOD_ADMIN__LISTEN", "off")
             .stdin(Stdio::null());
         command
     }
