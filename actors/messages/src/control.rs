@@ -5,8 +5,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::duration::Duration;
+use crate::slo::Slo;
 
-/// How a command is to be carried out. Unknown keys are ignored; null means the default.
+/// How a command is to be carried out. Unknown keys are ignored; null means the default. Reading refuses a
+/// `userdata.slo` that is no [`Slo`].
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Control {
     /// How long to operate. 1 s if absent, 0 if null.
@@ -59,7 +61,7 @@ impl Control {
             .saturating_add(self.delay)
     }
 
-    /// `userdata.slo`, if it is there.
+    /// `userdata.slo` as it was sent, if it is there; [`Slo::of`] reads it.
     pub fn slo(&self) -> Option<&Value> {
         self.userdata
             .as_ref()?
@@ -81,7 +83,7 @@ impl<'de> Deserialize<'de> for Control {
             }
             (delay, past) => delay.or(past).unwrap_or_default(),
         };
-        Ok(Control {
+        let control = Control {
             duration: match fields.duration {
                 None => Duration::from_secs(1),
                 Some(given) => given.unwrap_or_default(),
@@ -92,7 +94,10 @@ impl<'de> Deserialize<'de> for Control {
             load: fields.load,
             userdata: fields.userdata,
             environment: fields.environment,
-        })
+        };
+        // What cannot be watched must be refused before anything is done (`spec/optimizer-protocol.md §6.2`).
+        Slo::of(&control).map_err(D::Error::custom)?;
+        Ok(control)
     }
 }
 

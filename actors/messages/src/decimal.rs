@@ -130,6 +130,15 @@ impl Decimal {
         })
     }
 
+    pub(crate) fn mul(self, other: Decimal) -> Option<Decimal> {
+        let product = Decimal {
+            mantissa: self.mantissa.checked_mul(other.mantissa)?,
+            scale: self.scale.checked_add(other.scale)?,
+        }
+        .normalised();
+        (product.scale <= MAX_SCALE).then_some(product)
+    }
+
     /// The largest whole multiple of a positive `step` that is not above `self`, and whether it is `self`.
     pub(crate) fn floor_to(self, step: Decimal) -> Option<(Decimal, bool)> {
         let (value, unit, scale) = self.aligned(step)?;

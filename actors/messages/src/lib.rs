@@ -4,7 +4,8 @@
 //!
 //! The words of the field and their exact texts: durations, units, CPU and memory quantities, metrics and
 //! measurements, settings, components, descriptions, adjustments, the control block of a command, progress, the kinds
-//! of error an event can end with and the statuses an optimizer reads; and the stanzas of the configuration that several
+//! of error an event can end with and the statuses an optimizer reads; the service levels that a measurement must keep,
+//! and the verdict on readings ([`Slo`], [`SloObserver`]); and the stanzas of the configuration that several
 //! parts share: `settings` ([`CommonConfig`]), `checks` ([`ChecksConfig`]), `fast_fail` ([`FastFailConfig`]), and text
 //! that is never printed ([`Secret`]). It also knows each word's *wire form* (the JSON
 //! that travels between a servo and an optimizer), in both directions, so that the servo and the embedded optimizer
@@ -42,6 +43,7 @@ mod quantity;
 mod secret;
 mod setting;
 mod severity;
+mod slo;
 mod tree_hash;
 mod truth;
 mod unit;
@@ -74,6 +76,10 @@ pub use setting::{
     Setting, SettingError, SettingWarning, ValueType,
 };
 pub use severity::{Severity, UnknownSeverity};
+pub use slo::{
+    Keep, NeverTriggers, Slo, SloCondition, SloLimit, SloObserver, SloOutcome, SloStatus, Trigger,
+    Verdict,
+};
 pub use tree_hash::tree_hash;
 pub use unit::{Unit, UnknownUnit};
 pub use wire::WireError;

@@ -15,4 +15,5 @@ mod number;
 mod progress;
 mod quantity;
 mod setting;
+mod slo;
 mod strategies;
