@@ -1,8 +1,12 @@
 //! What changes from one assembly to the next, servo by servo (`DESIGN.md` §5).
 
+mod files;
+
 use std::{collections::HashMap, sync::Arc};
 
 use super::ServoConfig;
+
+pub use files::{FileContents, ReferredFiles};
 
 /// What a new configuration means for the servos of an old one, by their names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -17,25 +21,50 @@ pub struct Diff {
     pub unchanged: Vec<Arc<str>>,
 }
 
-/// Compares two assemblies. Servos of one name are one servo; they are unchanged when everything
-/// that was given for them, in the file or by variables, is the same. Neither the order of keys
+/// Tells one configuration of a servo from another: everything that was given for it, in the file
+/// or by variables or flags, and what stands in the files that it names. Neither the order of keys
 /// nor comments count.
-pub fn diff(old: &[ServoConfig], new: &[ServoConfig]) -> Diff {
-    let mut before: HashMap<&str, u64> = old.iter().map(|s| (&*s.name, s.digest)).collect();
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint {
+    /// Of what was given, the token in its file among it.
+    given: u64,
+    /// Of what stands in the files that were named.
+    files: u64,
+}
+
+impl Fingerprint {
+    /// Of a servo which names `files`, with what these hold now.
+    pub fn of(servo: &ServoConfig, files: &ReferredFiles, contents: &mut FileContents) -> Self {
+        Self {
+            given: servo.digest,
+            files: contents.of_all(&files.held),
+        }
+    }
+
+    /// Whether the servo would be the same as `servo`, but for what stands in files.
+    pub fn is_of_same_document(&self, servo: &ServoConfig) -> bool {
+        self.given == servo.digest
+    }
+}
+
+/// Compares two assemblies. Servos of one name are one servo; they are unchanged when their
+/// fingerprints are equal.
+pub fn diff<'a>(
+    old: impl IntoIterator<Item = (&'a Arc<str>, Fingerprint)>,
+    new: impl IntoIterator<Item = (&'a Arc<str>, Fingerprint)>,
+) -> Diff {
+    let mut before: HashMap<&Arc<str>, Fingerprint> = old.into_iter().collect();
     let mut diff = Diff::default();
-    for servo in new {
-        let list = match before.remove(&*servo.name) {
+    for (name, fingerprint) in new {
+        let list = match before.remove(name) {
             None => &mut diff.added,
-            Some(digest) if digest == servo.digest => &mut diff.unchanged,
+            Some(known) if known == fingerprint => &mut diff.unchanged,
             Some(_) => &mut diff.changed,
         };
-        list.push(servo.name.clone());
+        list.push(name.clone());
     }
-    diff.removed = old
-        .iter()
-        .filter(|servo| before.contains_key(&*servo.name))
-        .map(|servo| servo.name.clone())
-        .collect();
+    diff.removed = before.into_keys().cloned().collect();
+    diff.removed.sort_unstable();
     diff
 }
 
@@ -56,6 +85,8 @@ impl std::fmt::Display for Diff {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use super::*;
     use crate::config::{Environment, LoadOptions, Need, OptimizerFlags, Source, load_text};
 
@@ -76,6 +107,23 @@ mod tests {
             path: None,
         };
         load_text(&source, text, &options).unwrap().servos
+    }
+
+    fn compare(old: &[ServoConfig], new: &[ServoConfig]) -> Diff {
+        let mut contents = FileContents::default();
+        let mut fingerprints = |servos: &[ServoConfig]| -> Vec<(Arc<str>, Fingerprint)> {
+            let of = |servo: &ServoConfig| {
+                let files = ReferredFiles::of(servo, Path::new("."));
+                let fingerprint = Fingerprint::of(servo, &files, &mut contents);
+                (servo.name.clone(), fingerprint)
+            };
+            servos.iter().map(of).collect()
+        };
+        let (old, new) = (fingerprints(old), fingerprints(new));
+        diff(
+            old.iter().map(|(name, f)| (name, *f)),
+            new.iter().map(|(name, f)| (name, *f)),
+        )
     }
 
     fn named(names: &[&str]) -> Vec<Arc<str>> {
@@ -108,7 +156,7 @@ wait:
   measure_enabled: yes
 name: a
 ";
-        let diff = diff(&servos(OLD, &[]), &servos(new, &[]));
+        let diff = compare(&servos(OLD, &[]), &servos(new, &[]));
         assert_eq!(
             diff,
             Diff {
@@ -123,7 +171,7 @@ name: a
 
     #[test]
     fn the_same_file_changes_nothing() {
-        let same = diff(&servos(OLD, &[]), &servos(OLD, &[]));
+        let same = compare(&servos(OLD, &[]), &servos(OLD, &[]));
         assert_eq!(same.unchanged, named(&["a", "b", "c"]));
         assert_eq!(same.to_string(), "+0 ~0 -0 =3");
     }
@@ -132,7 +180,7 @@ name: a
     fn a_variable_changes_the_servos_that_it_fills() {
         let text = "name: a\nvegeta: {target: 'GET http://a/'}\n---\nname: b\n";
         let rate = |rate| servos(text, &[("SERVO_VEGETA_RATE", rate)]);
-        let diff = diff(&rate("5"), &rate("6"));
+        let diff = compare(&rate("5"), &rate("6"));
         assert_eq!(
             (diff.changed, diff.unchanged),
             (named(&["a"]), named(&["b"]))

@@ -27,7 +27,7 @@ pub use daemon::{
     FinishWithinError, Listen, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError, LogFormat,
     LogRotation, OptimizerLimits, ReloadCommand, ReloadConfig,
 };
-pub use diff::{Diff, diff};
+pub use diff::{Diff, FileContents, Fingerprint, ReferredFiles, diff};
 pub use document::ServoConfig;
 pub use dotenv::{Dotenv, DotenvError, DotenvWarning, assignment, read as read_dotenv};
 pub use effective::{Effective, Show, effective, origin};
