@@ -1,6 +1,7 @@
-//! Settings of the network that an optimizer's client and connectors share: the `settings` stanza.
+//! Settings of the network that an optimizer's client and connectors share, and of a servo's work for its optimizer: the
+//! `settings` stanza.
 //!
-//! Contract: `spec/config-and-cli.md` §2.4.
+//! Contract: `spec/config-and-cli.md` §2.4, `spec/optimizer-protocol.md` §22.
 
 mod backoff;
 mod proxies;
@@ -13,9 +14,12 @@ pub use timeouts::Timeouts;
 pub use verification::SslVerify;
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// How requests reach optimizers and other services: retries, proxies, time limits and certificates.
+use crate::duration::Duration;
+
+/// How requests reach optimizers and other services (retries, proxies, time limits and certificates), and how commands
+/// are carried out.
 ///
 /// ```yaml
 /// settings:
@@ -23,8 +27,10 @@ use serde::{Deserialize, Serialize};
 ///   proxies: {"all://": "http://proxy:3128", "all://*.svc": null}
 ///   ssl_verify: /etc/ssl/corp.pem
 ///   backoff: {"__default__": {max_time: 5m, max_tries: 20}}
+///   progress_interval: 10s
+///   command_timeout: 1h
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CommonConfig {
     /// How long and how often a failing request is tried again, by context. `connect` holds for the first contact
@@ -39,9 +45,63 @@ pub struct CommonConfig {
     /// Which server certificates are trusted: true (the default) those that this machine trusts, a path only those
     /// signed by the authorities in this PEM file, false any, which lets anybody in between read the token.
     pub ssl_verify: SslVerify,
+    /// The longest silence towards the optimizer while a command is carried out. An optimizer that wants it cancelled
+    /// says so in its answer: the shorter, the sooner that is heard.
+    #[serde(deserialize_with = "progress_interval")]
+    #[schemars(with = "Option<Duration>", extend("default" = "1m"))]
+    pub progress_interval: Duration,
+    /// How long connectors may clean up after a command was cancelled. One that takes longer is replaced.
+    #[serde(deserialize_with = "cancel_grace")]
+    #[schemars(with = "Option<Duration>", extend("default" = "30s"))]
+    pub cancel_grace: Duration,
+    /// How long a command may take: a measurement beyond its warm-up, duration and delay, an adjustment beyond its
+    /// settlement. Without it a description has a minute, a measurement 5 minutes, an adjustment half an hour.
+    pub command_timeout: Option<Duration>,
+    /// How long the end of a servo may take, from the signal to the answer to GOODBYE. Keep it below the time that a
+    /// container is given to end.
+    #[serde(deserialize_with = "shutdown_grace")]
+    #[schemars(with = "Option<Duration>", extend("default" = "25s"))]
+    pub shutdown_grace: Duration,
+}
+
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(60);
+const CANCEL_GRACE: Duration = Duration::from_secs(30);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
+
+impl Default for CommonConfig {
+    fn default() -> Self {
+        Self {
+            backoff: BackoffConfig::default(),
+            proxies: None,
+            timeouts: Timeouts::default(),
+            ssl_verify: SslVerify::default(),
+            progress_interval: PROGRESS_INTERVAL,
+            cancel_grace: CANCEL_GRACE,
+            command_timeout: None,
+            shutdown_grace: SHUTDOWN_GRACE,
+        }
+    }
+}
+
+/// Null is as good as nothing, as with the keys beside it.
+fn progress_interval<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(PROGRESS_INTERVAL))
+}
+
+fn cancel_grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(CANCEL_GRACE))
+}
+
+fn shutdown_grace<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(SHUTDOWN_GRACE))
 }
 
 impl CommonConfig {
+    /// The shortest `progress_interval`: each report is a request.
+    const SHORTEST_INTERVAL: Duration = Duration::from_millis(100);
+    /// The shortest of the other times.
+    const SHORTEST: Duration = Duration::from_millis(1);
+
     /// What is wrong although every value has the right form: path of the key within the stanza, and what to do.
     /// Asks the file system whether the file of `ssl_verify` exists, and so blocks for a moment.
     pub fn problems(&self) -> Vec<(String, String)> {
@@ -53,6 +113,21 @@ impl CommonConfig {
             .ssl_verify
             .problem()
             .map(|problem| ("ssl_verify".to_owned(), problem));
-        timeouts.chain(verification).collect()
+        let own = [
+            (
+                "progress_interval",
+                Some(self.progress_interval),
+                Self::SHORTEST_INTERVAL,
+            ),
+            ("cancel_grace", Some(self.cancel_grace), Self::SHORTEST),
+            ("command_timeout", self.command_timeout, Self::SHORTEST),
+            ("shutdown_grace", Some(self.shutdown_grace), Self::SHORTEST),
+        ];
+        let times = own.into_iter().filter_map(|(key, time, shortest)| {
+            let time = time?;
+            let problem = format!("{time} is too short: give {shortest} or more");
+            (time < shortest).then(|| (key.to_owned(), problem))
+        });
+        timeouts.chain(verification).chain(times).collect()
     }
 }

@@ -258,6 +258,8 @@ proptest! {
             ("proxies", &["null", r#""http://p:1""#, r#"{"all://": null, "http://*.svc": "https://q"}"#, r#"{"ftp://": null}"#]),
             ("timeouts", &["null", "5", r#""5s""#, r#"{"read": "5s", "pool": null}"#, "{}"]),
             ("ssl_verify", &["null", "true", "0", r#""/x.pem""#]),
+            ("progress_interval", &["null", "5", r#""10s""#, r#""soon""#]),
+            ("command_timeout", &["null", "5", r#""1h""#, "[]"]),
         ]),
         near("ChecksConfig", &[
             ("connectors", &["null", "[]", r#"["vegeta"]"#]),

@@ -28,6 +28,7 @@ fn settings_have_their_defaults() {
     for yaml in [
         "{}",
         "{timeouts: null, proxies: null, ssl_verify: null, backoff: null}",
+        "{progress_interval: null, cancel_grace: null, command_timeout: null, shutdown_grace: null}",
     ] {
         assert_eq!(read::<CommonConfig>(yaml), defaults, "{yaml}");
     }
@@ -41,10 +42,46 @@ fn settings_have_their_defaults() {
             "proxies": null,
             "timeouts": {"connect": "10s", "read": "1m", "write": "1m", "pool": "30s"},
             "ssl_verify": true,
+            "progress_interval": "1m",
+            "cancel_grace": "30s",
+            "command_timeout": null,
+            "shutdown_grace": "25s",
         })
     );
     assert_eq!(defaults.problems(), []);
     assert!(refused::<CommonConfig>("{timeout: 1s}").contains("unknown field `timeout`"));
+}
+
+#[test]
+fn times_of_commands_are_given_as_durations_of_some_length() {
+    let given =
+        "{progress_interval: 10s, cancel_grace: 90, command_timeout: 1h, shutdown_grace: 50s}";
+    let settings: CommonConfig = read(given);
+    assert_eq!(
+        (
+            settings.progress_interval,
+            settings.cancel_grace,
+            settings.command_timeout,
+            settings.shutdown_grace
+        ),
+        (seconds(10), seconds(90), Some(seconds(3600)), seconds(50))
+    );
+    assert_eq!(settings.problems(), []);
+    for key in [
+        "progress_interval",
+        "cancel_grace",
+        "command_timeout",
+        "shutdown_grace",
+    ] {
+        let problems = read::<CommonConfig>(&format!("{{{key}: 0}}")).problems();
+        assert_eq!(problems.len(), 1, "{key}");
+        assert_eq!(problems[0].0, key);
+        assert!(problems[0].1.contains("too short"), "{problems:?}");
+        let error = refused::<CommonConfig>(&format!("{{{key}: soon}}"));
+        assert!(error.contains("Invalid duration 'soon'"), "{error}");
+        let error = refused::<CommonConfig>(&format!("{{{key}: -5s}}"));
+        assert!(error.contains("cannot be negative"), "{error}");
+    }
 }
 
 #[test]
