@@ -1,7 +1,7 @@
 //! Which optimizer of the AppDynamics kind, where, and how the servo proves who it is
 //! (`spec/config-and-cli.md` §2.3, `spec/optimizer-protocol.md` §2.2).
 //!
-//! Data and addresses only: nothing here gets a token or reads a file.
+//! Data and addresses only: [`crate::oauth`] gets tokens, and [`crate::connection`] reads files.
 
 use std::path::PathBuf;
 
@@ -44,6 +44,15 @@ pub struct AppdynamicsConnection {
     pub endpoint: String,
     /// Becomes `tenant_id`.
     pub tenant_id: String,
+}
+
+impl AppdynamicsConnection {
+    /// Whether both say the same.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.authorization.expose_secret() == other.authorization.expose_secret()
+            && self.endpoint == other.endpoint
+            && self.tenant_id == other.tenant_id
+    }
 }
 
 /// One optimizer of the AppDynamics kind. All parts are valid.
@@ -104,6 +113,9 @@ pub enum AppdynamicsError {
     /// A URL that cannot be used, or a token that cannot be sent.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// The connection file cannot be followed.
+    #[error("cannot follow the connection file {path}: {1}", path = .0.display())]
+    Follow(PathBuf, std::io::Error),
 }
 
 impl AppdynamicsError {
@@ -115,6 +127,7 @@ impl AppdynamicsError {
             Self::Incomplete { missing } => missing.clone(),
             Self::Blank(key) | Self::Endpoint(EndpointError::Url { key, .. }) => vec![key],
             Self::Endpoint(_) => vec!["token"],
+            Self::Follow(..) => vec!["connection_file"],
         }
     }
 }

@@ -1,5 +1,6 @@
 //! How the text of a credential becomes a request header (`spec/optimizer-protocol.md` §2.3).
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
 
@@ -15,7 +16,8 @@ const SF_TOKEN: &str = "X-SF-Token";
 #[derive(Debug, Clone)]
 pub struct Credential {
     header: HeaderName,
-    value: SecretString,
+    /// Sensitive, so that no debug form shows it; shared by all requests.
+    value: HeaderValue,
 }
 
 /// Why a text cannot be a credential. Holds nothing of the text but the place of the offence.
@@ -65,10 +67,25 @@ impl Credential {
         if value.is_empty() {
             return Err(CredentialError::Blank);
         }
-        Ok(Self {
-            header,
-            value: value.into(),
-        })
+        Ok(Self::sensitive(header, &value.into()))
+    }
+
+    /// HTTP Basic authentication, as OAuth clients prove who they are.
+    pub(crate) fn basic(id: &str, secret: &SecretString) -> Self {
+        let pair = SecretString::from(format!("{id}:{}", secret.expose_secret()));
+        let value = format!("Basic {}", STANDARD.encode(pair.expose_secret()));
+        Self::sensitive(AUTHORIZATION, &value.into())
+    }
+
+    fn sensitive(header: HeaderName, value: &SecretString) -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "from_token admits only visible ASCII, blanks and tabs; base64 is less"
+        )]
+        let mut value = HeaderValue::from_str(value.expose_secret())
+            .expect("a credential holds only header characters");
+        value.set_sensitive(true);
+        Self { header, value }
     }
 
     /// The header's name.
@@ -78,26 +95,32 @@ impl Credential {
 
     /// The header's value, marked sensitive so that it prints as `Sensitive`.
     pub fn value(&self) -> HeaderValue {
-        #[expect(
-            clippy::expect_used,
-            reason = "from_token admits only visible ASCII, blanks and tabs"
-        )]
-        let mut value = HeaderValue::from_str(self.value.expose_secret())
-            .expect("a credential holds only header characters");
-        value.set_sensitive(true);
-        value
+        self.value.clone()
+    }
+
+    /// The header's value with everything but its scheme blanked out.
+    pub(crate) fn shown(&self) -> &'static str {
+        if self.header != AUTHORIZATION {
+            "[REDACTED]"
+        } else if self.value.as_bytes().starts_with(b"Basic ") {
+            "Basic [REDACTED]"
+        } else {
+            "Bearer [REDACTED]"
+        }
     }
 
     /// `text` without the secret, should a server have echoed it.
     pub(crate) fn redact(&self, text: &str) -> String {
-        let value = self.value.expose_secret();
-        let token = after_word(value, "Bearer").unwrap_or(value);
+        let value = self.value.to_str().unwrap_or_default();
+        let token = after_word(value, "Bearer")
+            .or_else(|| after_word(value, "Basic"))
+            .unwrap_or(value);
         text.replace(token, "[REDACTED]")
     }
 
     /// Whether both send the same header, so that a re-read secret brings nothing new.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.header == other.header && self.value.expose_secret() == other.value.expose_secret()
+        self.header == other.header && self.value == other.value
     }
 }
 

@@ -1,224 +1,188 @@
 //! The optimizer over HTTP (`spec/optimizer-protocol.md` §3, §11).
 
-use std::{
-    fmt, io,
-    sync::{Mutex, PoisonError},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
-use http::{
-    HeaderMap, HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT},
-};
-use jiff::{Timestamp, fmt::rfc2822};
+use bytes::Bytes;
+use http::{Method, StatusCode};
 use reqwest::Client;
-use serde_json::Value;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use url::Url;
 
 use crate::{
-    BoxFuture, Credential, OpsaniEndpoint, OptimizerClient, PostError, Request, Response,
-    TokenSource, TransportKind, transport::causes,
+    AppdynamicsError, AppdynamicsSource, BoxFuture, Budget, Channel, ConnectionFiles, Decision,
+    Diagnostics, EventName, MAX_RESPONSE_BYTES, OpsaniEndpoint, OptimizerClient, PostError,
+    Request, RequestObserver, Response, Retry, TransportKind, Verdict,
+    access::{Access, Authorized, Target},
+    channel::{Answer, Body, Call, NoAnswer, Received},
 };
 
-/// The largest answer that is read, in bytes after decompression.
-pub const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
+/// Longer than any process runs, and still a time.
+const EVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Enough of an error page to show an excerpt and find a `detail`.
-const MAX_ERROR_BYTES: usize = 16 * 1024;
+/// Enough for most requests, so that they are written without growing.
+const TYPICAL_BODY: usize = 512;
 
-/// How much of an unusable body is shown.
-const EXCERPT_BYTES: usize = 200;
-
-/// The longest `Retry-After` that is believed.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-
-/// An [`OptimizerClient`] over a shared HTTP client.
+/// An [`OptimizerClient`] over a shared [`Channel`].
 pub struct HttpOptimizer {
-    http: Client,
-    endpoint: OpsaniEndpoint,
-    agent: HeaderValue,
-    /// The newest credential read; replaced when a token file has changed.
-    credential: Mutex<Credential>,
+    channel: Channel,
+    access: Access,
 }
 
-/// A whole answer, or the beginning of one that is an error.
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Vec<u8>,
+/// What is asked of the optimizer's server.
+#[derive(Clone, Copy)]
+enum Subject {
+    Event(EventName),
+    DiagnosticsCheck,
+    DiagnosticsOutput,
+}
+
+/// A request to the optimizer's server, whichever the server and credential are at the time.
+struct Errand {
+    method: Method,
+    subject: Subject,
+    body: Option<Bytes>,
 }
 
 // === impl HttpOptimizer ===
 
 impl HttpOptimizer {
-    /// The optimizer at `endpoint`, over `http` as made by [`crate::Transport::client`].
-    ///
-    /// `agent` is `<product id> v<semver>`, the same text as HELLO's `agent`; characters that a header may
-    /// not carry are left out.
+    /// The optimizer at `endpoint`, over `http` as made by [`crate::Transport::client`] and a channel of its own: see
+    /// [`Channel::new`]. Many optimizers better share a channel: see [`HttpOptimizer::opsani`].
     pub fn new(http: Client, endpoint: OpsaniEndpoint, agent: &str) -> Self {
-        let legal: String = agent
-            .chars()
-            .filter(|c| c.is_ascii_graphic() || *c == ' ')
-            .collect();
+        Self::opsani(Channel::new(http, agent), &endpoint)
+    }
+
+    /// An optimizer of the Opsani kind.
+    pub fn opsani(channel: Channel, endpoint: &OpsaniEndpoint) -> Self {
         Self {
-            http,
-            agent: HeaderValue::from_str(&legal)
-                .unwrap_or_else(|_| HeaderValue::from_static("servo")),
-            credential: Mutex::new(endpoint.credential().clone()),
-            endpoint,
+            access: Access::opsani(&channel, endpoint),
+            channel,
         }
     }
 
-    async fn post_once(&self, request: &Request) -> Result<Response, PostError> {
-        let body = serde_json::to_vec(request).map_err(|error| {
-            self.transport_error(
-                TransportKind::Broken,
-                format!("the request cannot be written as JSON: {error}"),
-            )
+    /// An optimizer of the AppDynamics kind. Reads nothing yet: a connection file is awaited by the first request,
+    /// and an OAuth token is fetched by it.
+    ///
+    /// # Errors
+    /// [`AppdynamicsSource::endpoint`]'s, or there can be no thread to follow the connection file.
+    pub fn appdynamics(
+        channel: Channel,
+        source: AppdynamicsSource,
+        files: &ConnectionFiles,
+    ) -> Result<Self, AppdynamicsError> {
+        Ok(Self {
+            access: Access::appdynamics(&channel, source, files)?,
+            channel,
+        })
+    }
+
+    /// The same with somebody who is told of each request, in place of the channel's.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn RequestObserver>) -> Self {
+        Self {
+            channel: self.channel.observed(observer),
+            ..self
+        }
+    }
+
+    async fn post_by(&self, request: &Request, deadline: Instant) -> Result<Response, PostError> {
+        let mut body = Vec::with_capacity(TYPICAL_BODY);
+        serde_json::to_writer(&mut body, request).map_err(|error| PostError::Transport {
+            url: self.access.display_url(),
+            kind: TransportKind::Broken,
+            detail: format!("the request cannot be written as JSON: {error}"),
         })?;
-        let mut credential = self.credential();
-        let mut answer = self.exchange(&credential, body.clone()).await?;
+        let errand = Errand {
+            method: Method::POST,
+            subject: Subject::Event(request.event.name()),
+            body: Some(body.into()),
+        };
+        let (authorized, answer) = self.run(&errand, deadline).await?;
+        read(&authorized, &answer)
+    }
+
+    /// Sends `errand`, and once more if there is another credential than the one refused.
+    async fn run(
+        &self,
+        errand: &Errand,
+        deadline: Instant,
+    ) -> Result<(Authorized, Answer), PostError> {
+        let authorized = self.access.authorize(&self.channel, deadline).await?;
+        let answer = self.send(errand, &authorized, deadline).await?;
         if matches!(
             answer.status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
-        ) && let Some(renewed) = self.renew(&credential).await
-        {
-            answer = self.exchange(&renewed, body).await?;
-            credential = renewed;
-        }
-        self.read(&credential, &answer)
-    }
-
-    /// One exchange on the wire. Reads no more of the body than can be used.
-    async fn exchange(&self, credential: &Credential, body: Vec<u8>) -> Result<Answer, PostError> {
-        tracing::trace!(
-            url = %self.endpoint.events_url(),
-            header = %credential.header(),
-            body = %String::from_utf8_lossy(&body),
-            "posting to the optimizer"
-        );
-        let mut response = self
-            .http
-            .post(self.endpoint.events_url().clone())
-            .header(USER_AGENT, self.agent.clone())
-            .header(CONTENT_TYPE, "application/json")
-            .header(credential.header().clone(), credential.value())
-            .body(body)
-            .send()
-            .await
-            .map_err(|error| self.classify(error))?;
-        let status = response.status();
-        let headers = std::mem::take(response.headers_mut());
-        let mut received = Vec::new();
-        while let Some(chunk) = response
-            .chunk()
-            .await
-            .map_err(|error| self.classify(error))?
-        {
-            received.extend_from_slice(&chunk);
-            if !status.is_success() && received.len() >= MAX_ERROR_BYTES {
-                break;
-            }
-            if received.len() > MAX_RESPONSE_BYTES {
-                return Err(PostError::TooLarge {
-                    url: self.display_url(),
-                    limit: MAX_RESPONSE_BYTES,
-                });
+        ) {
+            let renewing = self.access.renew(&self.channel, &authorized, deadline);
+            // Rarely needed, and larger than the rest.
+            if let Some(renewed) = Box::pin(renewing).await? {
+                let answer = Box::pin(self.send(errand, &renewed, deadline)).await?;
+                return Ok((renewed, answer));
             }
         }
-        Ok(Answer {
-            status,
-            headers,
-            body: received,
-        })
+        Ok((authorized, answer))
     }
 
-    fn read(&self, credential: &Credential, answer: &Answer) -> Result<Response, PostError> {
-        let url = self.display_url();
-        let status = answer.status.as_u16();
-        let excerpt = || credential.redact(&printable(&answer.body));
-        if answer.status.is_success() {
-            return Response::from_body(&answer.body).map_err(|problem| PostError::Undecodable {
-                url,
-                status,
-                excerpt: excerpt(),
-                problem: credential.redact(&problem.to_string()),
-            });
-        }
-        let detail = detail(&answer.body);
-        if status == 410 && detail.as_deref() == Some(PostError::UNEXPECTED_SERVO_UID) {
-            return Err(PostError::ServoReplaced { url });
-        }
-        Err(PostError::Http {
-            url,
-            status,
-            excerpt: excerpt(),
-            retry_after: matches!(status, 429 | 503)
-                .then(|| retry_after(&answer.headers, Timestamp::now()))
-                .flatten(),
-            detail: detail.map(|detail| credential.redact(&detail)),
-        })
-    }
-
-    fn credential(&self) -> Credential {
-        self.credential
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// The credential to try after `refused`, if there is another: one that a different request has found
-    /// meanwhile, or the new content of the token file.
-    async fn renew(&self, refused: &Credential) -> Option<Credential> {
-        let current = self.credential();
-        if !current.same_as(refused) {
-            return Some(current);
-        }
-        let TokenSource::File(path) = self.endpoint.token() else {
-            return None;
+    async fn send(
+        &self,
+        errand: &Errand,
+        authorized: &Authorized,
+        deadline: Instant,
+    ) -> Result<Answer, PostError> {
+        let call = Call {
+            method: errand.method.clone(),
+            url: errand.subject.url(&authorized.target),
+            host: &authorized.target.host,
+            credential: &authorized.credential,
+            body: errand.body.clone().map(Body::Json),
+            event: errand.subject.event(),
         };
-        let source = self.endpoint.token().clone();
-        match tokio::task::spawn_blocking(move || source.read()).await {
-            Ok(Ok(renewed)) if renewed.same_as(refused) => None,
-            Ok(Ok(renewed)) => {
-                tracing::info!(path = %path.display(), "the optimizer's token has changed; using the new one");
-                *self
-                    .credential
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner) = renewed.clone();
-                Some(renewed)
-            }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the optimizer refused the token, and there is no new one; keeping the old one");
-                None
-            }
-            Err(error) => {
-                tracing::warn!(%error, path = %path.display(), "reading the optimizer's token file was interrupted");
-                None
+        self.channel
+            .exchange(call, deadline)
+            .await
+            .map_err(|error| errand.unanswered(&authorized.target, error))
+    }
+
+    /// Runs `errand` for diagnostics until it has an answer, under the rules of events (§11).
+    async fn persist(&self, errand: Errand) -> Result<Answer, PostError> {
+        let budget = Budget::diagnostics();
+        let mut retry = Retry::new(budget, Instant::now());
+        loop {
+            let now = Instant::now();
+            let deadline = now + retry.attempt_deadline(now).min(EVER);
+            let error = match self.run(&errand, deadline).await {
+                Ok((authorized, answer)) => {
+                    if answer.status.is_success() {
+                        return Ok(answer);
+                    }
+                    let error = errand.refused(&authorized, &answer);
+                    let is_check = errand.method == Method::GET;
+                    if is_check && answer.status.as_u16() < 500 {
+                        tracing::debug!(%error, "taken for WITHHOLD");
+                        return Ok(answer);
+                    }
+                    error
+                }
+                Err(error) => error,
+            };
+            match retry.next_delay(&error, Instant::now()) {
+                Decision::RetryIn(delay) => {
+                    tracing::debug!(%error, retry_in = ?delay, "no usable answer about diagnostics");
+                    tokio::time::sleep(delay).await;
+                }
+                Decision::GiveUp(_) => return Err(error),
             }
         }
     }
 
-    fn classify(&self, error: reqwest::Error) -> PostError {
-        let error = error.without_url();
-        let detail = causes(&error);
-        let kind = if error.is_timeout() {
-            TransportKind::Timeout
-        } else if has_cause::<rustls::Error>(&error) {
-            TransportKind::Tls
-        } else if error.is_connect() {
-            TransportKind::Connect
-        } else {
-            TransportKind::Broken
+    async fn put(&self, subject: Subject, data: &Value) -> Result<(), PostError> {
+        let errand = Errand {
+            method: Method::PUT,
+            subject,
+            body: Some(json!({ "data": data }).to_string().into()),
         };
-        self.transport_error(kind, detail)
-    }
-
-    fn transport_error(&self, kind: TransportKind, detail: String) -> PostError {
-        PostError::Transport {
-            url: self.display_url(),
-            kind,
-            detail,
-        }
+        self.persist(errand).await.map(drop)
     }
 }
 
@@ -228,75 +192,147 @@ impl OptimizerClient for HttpOptimizer {
         request: &'a Request,
         deadline: Duration,
     ) -> BoxFuture<'a, Result<Response, PostError>> {
-        Box::pin(async move {
-            tokio::time::timeout(deadline, self.post_once(request))
-                .await
-                .unwrap_or_else(|_| {
-                    Err(self.transport_error(
-                        TransportKind::Timeout,
-                        format!("not finished within {deadline:?}"),
-                    ))
-                })
-        })
+        let deadline = Instant::now() + deadline.min(EVER);
+        Box::pin(self.post_by(request, deadline))
     }
 
     fn display_url(&self) -> String {
-        self.endpoint.events_url().to_string()
+        self.access.display_url()
+    }
+
+    fn diagnostics(&self) -> Option<&dyn Diagnostics> {
+        Some(self)
+    }
+}
+
+impl Diagnostics for HttpOptimizer {
+    fn check(&self) -> BoxFuture<'_, Result<Verdict, PostError>> {
+        Box::pin(async move {
+            let errand = Errand {
+                method: Method::GET,
+                subject: Subject::DiagnosticsCheck,
+                body: None,
+            };
+            let answer = self.persist(errand).await?;
+            Ok(match &answer.body {
+                Received::Whole(body) if answer.status.is_success() => Verdict::from_body(body),
+                _ => Verdict::Withhold,
+            })
+        })
+    }
+
+    fn upload<'a>(&'a self, data: &'a Value) -> BoxFuture<'a, Result<(), PostError>> {
+        Box::pin(self.put(Subject::DiagnosticsOutput, data))
+    }
+
+    fn withhold(&self) -> BoxFuture<'_, Result<(), PostError>> {
+        Box::pin(async move {
+            self.put(Subject::DiagnosticsCheck, &Value::from("WITHHOLD"))
+                .await
+        })
     }
 }
 
 impl fmt::Debug for HttpOptimizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpOptimizer")
-            .field("endpoint", &self.endpoint)
-            .field("agent", &self.agent)
-            .finish_non_exhaustive()
+            .field("access", &self.access)
+            .field("channel", &self.channel)
+            .finish()
     }
 }
 
-/// Whether `error` has a `T` anywhere among its causes; I/O errors hide theirs one step deeper.
-fn has_cause<T: std::error::Error + 'static>(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(cause) = next {
-        if cause.is::<T>() {
-            return true;
+// === impl Subject ===
+
+impl Subject {
+    fn url(self, target: &Target) -> Url {
+        match self {
+            Self::Event(_) => target.events.clone(),
+            Self::DiagnosticsCheck => target.beside_events("assets/opsani.com/diagnostics-check"),
+            Self::DiagnosticsOutput => target.beside_events("assets/opsani.com/diagnostics-output"),
         }
-        next = match cause
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(inner) => Some(inner),
-            None => cause.source(),
+    }
+
+    fn event(self) -> Option<EventName> {
+        match self {
+            Self::Event(event) => Some(event),
+            Self::DiagnosticsCheck | Self::DiagnosticsOutput => None,
+        }
+    }
+}
+
+// === impl Errand ===
+
+impl Errand {
+    fn unanswered(&self, target: &Target, error: NoAnswer) -> PostError {
+        match self.subject {
+            Subject::Event(_) => error.of_post(target.events.to_string()),
+            Subject::DiagnosticsCheck | Subject::DiagnosticsOutput => PostError::Auxiliary {
+                request: self.line(target),
+                status: None,
+                problem: format!("{} ({})", error.kind, error.detail),
+                retry_after: None,
+            },
+        }
+    }
+
+    fn refused(&self, authorized: &Authorized, answer: &Answer) -> PostError {
+        let excerpt = authorized.credential.redact(&answer.excerpt());
+        PostError::Auxiliary {
+            request: self.line(&authorized.target),
+            status: Some(answer.status.as_u16()),
+            problem: format!("HTTP status {}: {excerpt:?}", answer.status.as_u16()),
+            retry_after: answer.retry_after,
+        }
+    }
+
+    fn line(&self, target: &Target) -> String {
+        format!("{} {}", self.method, self.subject.url(target))
+    }
+}
+
+/// What the answer to an event says.
+fn read(authorized: &Authorized, answer: &Answer) -> Result<Response, PostError> {
+    let credential = &authorized.credential;
+    let url = || authorized.target.events.to_string();
+    let status = answer.status.as_u16();
+    let excerpt = || credential.redact(&answer.excerpt());
+    if answer.status.is_success() {
+        let undecodable = |problem: &str| PostError::Undecodable {
+            url: url(),
+            status,
+            excerpt: excerpt(),
+            problem: credential.redact(problem),
+        };
+        return match &answer.body {
+            Received::Whole(body) => {
+                Response::from_body(body).map_err(|problem| undecodable(&problem.to_string()))
+            }
+            Received::TooLarge => Err(PostError::TooLarge {
+                url: url(),
+                limit: MAX_RESPONSE_BYTES,
+            }),
+            Received::Broken(how) => Err(undecodable(&format!("it broke off: {how}"))),
         };
     }
-    false
-}
-
-/// The first bytes of a body on one line.
-fn printable(body: &[u8]) -> String {
-    let head = body.get(..EXCERPT_BYTES).unwrap_or(body);
-    String::from_utf8_lossy(head)
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect::<String>()
-        .trim()
-        .to_owned()
+    let detail = match &answer.body {
+        Received::Whole(body) => detail(body),
+        Received::TooLarge | Received::Broken(_) => None,
+    };
+    if status == 410 && detail.as_deref() == Some(PostError::UNEXPECTED_SERVO_UID) {
+        return Err(PostError::ServoReplaced { url: url() });
+    }
+    Err(PostError::Http {
+        url: url(),
+        status,
+        excerpt: excerpt(),
+        retry_after: answer.retry_after,
+        detail: detail.map(|detail| credential.redact(&detail)),
+    })
 }
 
 /// The `detail` of a JSON error body.
 fn detail(body: &[u8]) -> Option<String> {
     let value: Value = serde_json::from_slice(body).ok()?;
     value.get("detail")?.as_str().map(str::to_owned)
-}
-
-/// `Retry-After`, which is either seconds or a date.
-fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wanted = if let Ok(seconds) = text.parse::<u64>() {
-        Duration::from_secs(seconds)
-    } else {
-        let until = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
-        Duration::try_from(now.until(until).ok()?).unwrap_or_default()
-    };
-    Some(wanted.min(MAX_RETRY_AFTER))
 }

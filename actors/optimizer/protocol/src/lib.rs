@@ -23,15 +23,19 @@
 //! actor. The vocabulary inside the messages (controls, adjustments, measurements, durations) is
 //! `servo-messages`' and is not repeated here.
 
+mod access;
 mod appdynamics;
+mod channel;
 mod client;
 mod command;
+mod connection;
 mod credential;
 mod diagnostics;
 mod endpoint;
 mod envelope;
 mod http;
 mod limits;
+mod oauth;
 mod observer;
 mod outage;
 mod response;
@@ -44,13 +48,15 @@ pub use self::{
         AppdynamicsAccess, AppdynamicsConnection, AppdynamicsEndpoint, AppdynamicsError,
         AppdynamicsSource,
     },
+    channel::{Channel, MAX_RESPONSE_BYTES},
     client::{BoxFuture, OptimizerClient, PostError, TransportKind},
     command::{Command, CommandError, CommandKind, CommandUid, InvalidCommand, Sleep},
+    connection::ConnectionFiles,
     credential::{Credential, CredentialError},
     diagnostics::{Diagnostics, Verdict},
     endpoint::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource},
     envelope::{Event, EventName, Goodbye, Hello, Operation, Progress, Report, Request},
-    http::{HttpOptimizer, MAX_RESPONSE_BYTES},
+    http::HttpOptimizer,
     limits::HostLimits,
     observer::{RequestObserver, RequestOutcome},
     outage::Outage,

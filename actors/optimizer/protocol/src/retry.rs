@@ -176,6 +176,15 @@ impl Budget {
             attempt: Duration::from_secs(5),
         }
     }
+
+    /// For diagnostics: 10 minutes or 20 tries (§18).
+    pub(crate) fn diagnostics() -> Self {
+        Self {
+            max_time: Some(Duration::from_secs(600)),
+            max_tries: Some(20),
+            ..Self::standard()
+        }
+    }
 }
 
 /// A server that sends a byte now and then stays within each limit; their sum is where that ends.

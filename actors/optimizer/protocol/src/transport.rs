@@ -10,6 +10,8 @@ use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect};
 use servo_messages::{CommonConfig, Proxies, SslVerify};
 use url::Url;
 
+use crate::{Channel, HostLimits};
+
 /// What one shared HTTP client is made from. One client serves every servo with an equal transport, so this is also
 /// the key to find it by.
 ///
@@ -20,7 +22,7 @@ use url::Url;
 /// | `connect` | [`Transport::connect_timeout`] |
 /// | `read` | [`Transport::read_timeout`] |
 /// | `write` | part of the longest attempt, [`crate::Budget::attempt`]: requests are small and no part of the client counts the time of sending alone |
-/// | `pool` | none: a request that finds no idle connection opens another and never waits for one |
+/// | `pool` | [`Transport::pool_timeout`] |
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Transport {
     /// Time to resolve, connect (through the proxy, if there is one) and agree on TLS. Default 10 s.
@@ -28,6 +30,9 @@ pub struct Transport {
     /// Longest time from the beginning of a request to that of its answer, and then from one piece of the answer to
     /// the next. Default 60 s.
     pub read_timeout: Duration,
+    /// Longest wait for a place among the requests that may be on the way to one server ([`crate::HostLimits`]).
+    /// Default 30 s.
+    pub pool_timeout: Duration,
     /// Which certificates are trusted. Default [`Trust::System`].
     pub trust: Trust,
     /// Through which proxy. Default [`ProxyChoice::Environment`].
@@ -84,6 +89,7 @@ impl Default for Transport {
         Self {
             connect_timeout: Duration::from_secs(10),
             read_timeout: Duration::from_secs(60),
+            pool_timeout: Channel::PATIENCE,
             trust: Trust::default(),
             proxy: ProxyChoice::default(),
         }
@@ -95,6 +101,7 @@ impl From<&CommonConfig> for Transport {
         Self {
             connect_timeout: settings.timeouts.connect.into(),
             read_timeout: settings.timeouts.read.into(),
+            pool_timeout: settings.timeouts.pool.into(),
             trust: match &settings.ssl_verify {
                 SslVerify::System => Trust::System,
                 SslVerify::Off => Trust::Anything,
@@ -113,6 +120,16 @@ impl Transport {
     const IDLE: Duration = Duration::from_secs(5);
     /// Idle connections kept for one server.
     const POOL: usize = 100;
+
+    /// A channel over this transport, behind the gates of `limits`; see [`Channel::new`] for `agent`. Blocks as
+    /// [`Transport::client`] does.
+    ///
+    /// # Errors
+    ///
+    /// [`Transport::client`]'s.
+    pub fn channel(&self, agent: &str, limits: HostLimits) -> Result<Channel, TransportError> {
+        Ok(Channel::new(self.client()?, agent).limited(limits, self.pool_timeout))
+    }
 
     /// Makes the client. Reads the machine's certificates and so blocks for some milliseconds.
     ///
@@ -169,6 +186,7 @@ impl Transport {
             .read_timeout(self.read_timeout)
             .pool_idle_timeout(Self::IDLE)
             .pool_max_idle_per_host(Self::POOL)
+            .tcp_nodelay(true)
             .gzip(true)
             .deflate(true)
             .referer(false);
