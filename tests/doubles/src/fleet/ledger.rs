@@ -5,12 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Reply, wire};
 
 /// What servos are told that ask what is next.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Orders {
     /// To sleep.
     Sleep(Duration),
@@ -21,7 +22,7 @@ pub enum Orders {
 }
 
 /// How requests are treated.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Temper {
     /// As the protocol says.
     Sound,
@@ -41,12 +42,14 @@ pub enum Temper {
 }
 
 /// Counts and times of a fleet.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct FleetFigures {
     /// Servos that said HELLO, and no GOODBYE since.
     pub connected: usize,
     /// Servos ever heard of.
     pub known: usize,
+    /// Of these, how many since the last reset.
+    pub heard: usize,
     /// Requests.
     pub requests: u64,
     /// HELLOs.
@@ -146,6 +149,11 @@ impl Ledger {
         FleetFigures {
             connected: self.servos.values().filter(|it| it.connected).count(),
             known: self.servos.len(),
+            heard: self
+                .servos
+                .values()
+                .filter(|it| it.heard > self.began)
+                .count(),
             open: self.servos.values().filter(|it| it.open.is_some()).count(),
             p50: self.times.quantile(0.5),
             p99: self.times.quantile(0.99),
