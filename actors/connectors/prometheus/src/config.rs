@@ -21,8 +21,8 @@ pub struct PrometheusConfig {
     /// `<base_url>/api/v1`. A user and a password in it are sent as HTTP Basic.
     #[serde(default)]
     pub base_url: BaseUrl,
-    /// How often the current values of all metrics are published; more than 0. None by default. Accepted,
-    /// but without effect in this version.
+    /// How often the current values of all metrics are published on the channel `metrics.prometheus`; more
+    /// than 0. None by default: nothing is published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streaming_interval: Option<Duration>,
     /// What to measure; may be empty. Names must be unique.
@@ -30,8 +30,8 @@ pub struct PrometheusConfig {
     /// Targets that Prometheus is expected to scrape; each is checked to be found and up.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub targets: Option<Vec<TargetConfig>>,
-    /// Watch over the service levels (SLO) that the optimizer sends, during each measurement. Accepted,
-    /// but without effect in this version.
+    /// Watch over the service levels (SLO) that the optimizer sends, during each measurement, to end early
+    /// one that violates them.
     #[serde(default)]
     pub fast_fail: FastFailConfig,
     /// Longest time for one request, from connecting to the last byte; more than 0.

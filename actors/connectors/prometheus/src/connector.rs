@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     checks::Subject, client::PrometheusClient, config::PrometheusConfig, measuring::Measuring,
-    scraped, validation,
+    scraped, streaming, validation,
 };
 
 /// The longest time between two progress reports (`spec/metrics-and-load.md` §0.8).
@@ -41,7 +41,6 @@ metrics:
 pub struct Prometheus {
     config: Arc<PrometheusConfig>,
     measuring: Measuring,
-    watches: bool,
 }
 
 impl Connector for Prometheus {
@@ -88,12 +87,11 @@ impl Connector for Prometheus {
         }
         Ok(Self {
             measuring: Measuring::new(&config, PrometheusClient::new(&config)?),
-            watches: !config.fast_fail.disabled,
             config,
         })
     }
 
-    fn routes(_: &PrometheusConfig, routes: &mut Routes<Self>) {
+    fn routes(config: &PrometheusConfig, routes: &mut Routes<Self>) {
         #[expect(clippy::expect_used, reason = "a constant, seen by every test")]
         let targets = EventName::try_new(TARGETS).expect("a name of an event");
         routes
@@ -104,10 +102,18 @@ impl Connector for Prometheus {
             .dynamic(targets, Stage::On, |connector, event, cx| async move {
                 connector.targets(&event.args, &cx).await.map(Some)
             });
+        if let Some(interval) = config.streaming_interval {
+            streaming::stream(routes, interval);
+        }
     }
 }
 
 impl Prometheus {
+    /// What it measures, and how.
+    pub(crate) fn measuring(&self) -> &Measuring {
+        &self.measuring
+    }
+
     /// Answers `servo prometheus targets`: a row for each active target.
     async fn targets(&self, args: &Value, cx: &HandlerContext) -> Result<Value, BeforeError> {
         if let Some(unknown) = args.as_object().and_then(|args| args.keys().next()) {
@@ -153,12 +159,6 @@ impl On<Describe> for Prometheus {
 
 impl On<Measure> for Prometheus {
     async fn on(&self, measure: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
-        if self.watches && measure.control.slo().is_some() {
-            tracing::warn!(
-                "the SLO conditions of the optimizer are not watched during the measurement: fast_fail is \
-                 without effect in this version"
-            );
-        }
         self.measuring
             .measure(
                 measure.metrics.as_deref(),

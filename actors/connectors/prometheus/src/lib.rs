@@ -1,7 +1,8 @@
 //! Measures by PromQL range queries (`spec/metrics-and-load.md` §1).
 //!
 //! A measurement waits until its window has passed, then asks Prometheus for each wanted metric over
-//! that window. This crate knows Prometheus' HTTP API: how durations, times and queries are written for
+//! that window; meanwhile it watches the service levels that the command came with. On request it also publishes
+//! present values all the time. This crate knows Prometheus' HTTP API: how durations, times and queries are written for
 //! it, what it answers, how it fails and which failures pass by themselves.
 //!
 //! What it must not know: what an optimizer makes of the numbers, other connectors, files of Servo's own.
@@ -23,8 +24,10 @@ mod query;
 mod response;
 mod retry;
 mod scraped;
+mod streaming;
 mod targets;
 mod validation;
+mod watch;
 mod window;
 
 pub use base_url::{BaseUrl, BaseUrlError};

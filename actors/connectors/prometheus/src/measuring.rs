@@ -10,7 +10,8 @@ use std::{
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
 use servo_messages::{
-    Control, DataPoint, Duration, EventError, Measurement, Metric, Reading, english_series,
+    Control, DataPoint, Duration, EventError, FastFailConfig, Measurement, Metric, Reading,
+    english_series,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -21,6 +22,7 @@ use crate::{
     failure::QueryError,
     query::Query,
     response::{Answer, Element, QueryData},
+    watch::Watch,
     window::Window,
 };
 
@@ -34,6 +36,7 @@ pub struct Measuring {
     metrics: Vec<MetricConfig>,
     client: PrometheusClient,
     max_concurrency: NonZeroUsize,
+    fast_fail: FastFailConfig,
 }
 
 /// Why one metric could not be measured.
@@ -74,7 +77,13 @@ impl Measuring {
             metrics: config.metrics.clone(),
             client,
             max_concurrency: config.max_concurrency,
+            fast_fail: config.fast_fail.clone(),
         }
+    }
+
+    /// Most queries that are under way at once.
+    pub(crate) fn max_concurrency(&self) -> usize {
+        self.max_concurrency.get()
     }
 
     /// What can be measured.
@@ -94,10 +103,10 @@ impl Measuring {
 
     /// Measures the `wanted` metrics, all if none is named. `wait` lets the given time pass and reports
     /// progress with the given text; its error ends the measurement. `cancel` ends the wait for answers
-    /// and aborts the requests.
+    /// and aborts the requests. Meanwhile the service levels of `control` are watched.
     ///
     /// # Errors
-    /// Measurement failed, with every metric that failed and why; cancelled.
+    /// Measurement failed, with every metric that failed and why; cancelled; aborted with the reason `slo-violation`.
     pub async fn measure<W, F>(
         &self,
         wanted: Option<&[String]>,
@@ -139,8 +148,17 @@ impl Measuring {
             english_series(selected.iter().map(|metric| &metric.name))
         );
         let total = control.total();
+        let watch = Watch::begin(self, &self.fast_fail, control)?;
         if !total.is_zero() {
-            wait(total, format!("measuring Prometheus metrics for {total}")).await?;
+            let wait = wait(total, format!("measuring Prometheus metrics for {total}"));
+            match watch {
+                None => wait.await?,
+                Some(watch) => tokio::select! {
+                    biased;
+                    waited = wait => waited?,
+                    violation = watch.violated() => return Err(violation),
+                },
+            }
         }
         tracing::info!("Querying Prometheus for {} metrics...", selected.len());
         let readings = tokio::select! {
@@ -151,6 +169,33 @@ impl Measuring {
             readings = self.query(&selected, window) => readings?,
         };
         Ok(Measurement::new(readings))
+    }
+
+    /// What is known of `metrics` over `window` at the first try. What fails is logged and left out.
+    pub(crate) async fn read_once(
+        &self,
+        metrics: &[&MetricConfig],
+        window: Window,
+    ) -> Vec<Reading> {
+        // Nobody tries again what is asked again a period later.
+        let once = AtomicBool::new(true);
+        let answers: Vec<Result<Vec<Reading>, String>> = stream::iter(metrics)
+            .map(async |metric| {
+                window.admits(metric).map_err(|error| error.to_string())?;
+                let answer = self.query_metric(metric, window, &once).await;
+                answer.map_err(|error| error.to_string())
+            })
+            .buffered(self.max_concurrency.get())
+            .collect()
+            .await;
+        let mut readings = Vec::new();
+        for answer in answers {
+            match answer {
+                Ok(found) => readings.extend(found),
+                Err(error) => tracing::warn!("fast fail counts a metric as missing: {error}"),
+            }
+        }
+        readings
     }
 
     async fn query(

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use reqwest::header::{HeaderName, HeaderValue};
 use servo_dispatch::ConfigProblem;
-use servo_messages::{Duration, FastFailConfig};
+use servo_messages::Duration;
 
 use crate::{access::Access, config::PrometheusConfig};
 
@@ -32,7 +32,6 @@ pub(crate) fn problems(config: &PrometheusConfig) -> Vec<ConfigProblem> {
         }
     }
     files(config, &mut problems);
-    without_effect(config, &mut problems);
     problems
 }
 
@@ -131,22 +130,6 @@ fn headers(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
             problems.push(ConfigProblem::error(
                 &path,
                 "the value has characters that an HTTP header cannot have",
-            ));
-        }
-    }
-}
-
-/// Keys that are read but do nothing yet: whoever sets one should know.
-fn without_effect(config: &PrometheusConfig, problems: &mut Vec<ConfigProblem>) {
-    let set = [
-        ("streaming_interval", config.streaming_interval.is_some()),
-        ("fast_fail", config.fast_fail != FastFailConfig::default()),
-    ];
-    for (key, set) in set {
-        if set {
-            problems.push(ConfigProblem::warning(
-                key,
-                "accepted, but without effect in this version",
             ));
         }
     }

@@ -22,7 +22,7 @@
 //! - `client`, `origin`, `dialer`, `tls`, `stream`: where they go;
 //! - `request`, `connection`, `decoder`, `head`, `chunked`: HTTP/1.1, byte for byte. It is our own because a target's header names keep their
 //!   case, a request is made ready once and not for each hit, and a response needs no memory. HTTP/2 is hyper's;
-//! - `recorder`, `report`, `metric`, `written`: what is made of the answers.
+//! - `recorder`, `report`, `metric`, `written`, `published`: what is made of the answers.
 
 mod attack;
 mod checks;
@@ -41,6 +41,7 @@ mod load;
 mod metric;
 mod origin;
 mod plan;
+mod published;
 mod rate;
 mod recorder;
 mod report;

@@ -10,6 +10,7 @@ use crate::{
     attack::{Attack, Summary, Update},
     config::VegetaConfig,
     metric::LoadMetric,
+    published,
     report::{Ailment, Health, Report},
     target::Target,
 };
@@ -66,7 +67,8 @@ impl Load {
         )
     }
 
-    /// Generates the load, reporting progress. A cancelled one says so in its summary.
+    /// Generates the load, reporting progress, and publishing each report to whoever subscribed. A cancelled one says so
+    /// in its summary.
     ///
     /// # Errors
     /// It could not be generated.
@@ -84,11 +86,13 @@ impl Load {
         let mut attack = Attack::start(plan, cx.cancellation())
             .await
             .map_err(failed)?;
+        let published = published::Reports::of(cx);
         let mut reports = Vec::new();
         while let Some(update) = attack.update().await {
             match update {
                 Update::Report(report) => {
                     subject.tell(cx, Some(&report));
+                    published.publish(&report);
                     reports.push(*report);
                 }
                 Update::Interim(report) => subject.tell(cx, report.as_deref()),

@@ -7,4 +7,6 @@ mod configuring;
 mod connecting;
 mod measuring;
 mod real;
+mod streaming;
+mod watching;
 mod world;

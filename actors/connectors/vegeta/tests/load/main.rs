@@ -5,6 +5,7 @@ mod checking;
 mod connecting;
 mod exchange;
 mod pacing;
+mod publishing;
 mod reporting;
 mod secure;
 mod server;
