@@ -1,22 +1,26 @@
 //! One command, from the optimizer's words to the outcome it is told
-//! (`spec/optimizer-protocol.md` §8, §9, §13).
+//! (`spec/optimizer-protocol.md` §9, §13).
 
-use std::{future::Future, time::Duration};
+mod operations;
+
+use std::{cell::Cell, future::Future, time::Duration};
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
-use jiff::Timestamp;
-use servo_dispatch::{
-    Adjust, Describe, DispatchError, DispatchOptions, DispatchOutcome, DispatcherRef, HandlerError,
-    Measure, Veto,
-};
-use servo_messages::{Adjustment, Control, Description, EventError, Measurement, english_series};
+use servo_dispatch::{Adjust, Describe, DispatchOptions, DispatcherRef, Event, Measure};
+use servo_messages::EventError;
 use servo_protocol::{
     CommandKind, CommandUid, Completion, Event as Say, Explanation, Operation, OptimizerClient,
-    OptimizerStatus, Outage, Outcome, Payload, PostError, PostFailure, Progress, Report, Request,
-    Response, StatusReply, post_with_retry,
+    OptimizerStatus, Outage, Outcome, PostError, PostFailure, Progress, Report, Request, Response,
+    StatusReply, post_with_retry,
 };
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::{SemaphorePermit, watch},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use self::operations::failed;
 
 use crate::{
     policy::ServoPolicy,
@@ -35,6 +39,15 @@ pub(crate) struct Execution<'a> {
     pub(crate) status: &'a watch::Sender<ServoStatus>,
     pub(crate) operation: Operation,
     pub(crate) uid: Option<CommandUid>,
+    /// Handlers did not stop when they were told to, so their connectors were replaced.
+    pub(crate) forced: Cell<bool>,
+}
+
+/// How a command ended.
+pub(crate) struct Ended {
+    pub(crate) verdict: Verdict,
+    /// Handlers did not stop when they were told to, so their connectors were replaced.
+    pub(crate) forced: bool,
 }
 
 /// What a command came to.
@@ -63,13 +76,19 @@ enum Interruption {
 
 type Answer = Result<Response, PostFailure>;
 
+/// The right to carry out a command, for as long as it is held.
+enum Turn<'a> {
+    Free,
+    Taken(#[expect(dead_code, reason = "held, not read")] SemaphorePermit<'a>),
+}
+
 impl Execution<'_> {
     pub(crate) async fn run(
         &self,
         kind: CommandKind,
         known_metrics: &mut Option<Vec<String>>,
         stopping: &CancellationToken,
-    ) -> Verdict {
+    ) -> Ended {
         let cancel = CancellationToken::new();
         let progress = CommandProgress::new();
         self.status.send_modify(|s| {
@@ -78,6 +97,7 @@ impl Execution<'_> {
                 uid: self.uid.as_ref().map(ToString::to_string),
                 started: std::time::Instant::now(),
                 percent: 0.0,
+                message: None,
             });
         });
         let options = DispatchOptions {
@@ -87,30 +107,42 @@ impl Execution<'_> {
             progress: Some(progress.sink()),
             ..DispatchOptions::default()
         };
-        let work = self.carry_out(kind, known_metrics, options);
+        let work = async {
+            let Some(_turn) = self.turn(&progress, &cancel).await else {
+                return failed(EventError::failed("it was never begun"));
+            };
+            self.carry_out(kind, known_metrics, options).await
+        };
         tokio::pin!(work);
         let interruption = tokio::select! {
             biased;
-            outcome = &mut work => return self.complete(outcome),
+            outcome = &mut work => return self.ended(self.complete(outcome)),
             interruption = self.accompany(&progress) => interruption,
             () = stopping.cancelled() => Interruption::Stopping,
         };
+        let told = Instant::now();
         cancel.cancel();
         let grace = match interruption {
             Interruption::Stopping => self.policy.stop_command,
             // The dispatcher gives up on its own after the grace; this is the backstop.
             _ => self.policy.cancel_grace + Duration::from_secs(5),
         };
-        if tokio::time::timeout(grace, &mut work).await.is_err() {
+        let stopped = tokio::time::timeout(grace, &mut work).await;
+        if stopped.is_err() {
             tracing::error!(
                 servo = self.servo,
-                command_uid = self.uid.as_ref().map(|u| u.as_str()),
+                command_uid = self.command_uid(),
+                event = event_of(self.operation),
                 "{} did not stop within {}",
                 self.operation,
                 servo_messages::Duration::from(grace)
             );
         }
-        match interruption {
+        // Past the grace their supervisor has ended those that were still at work.
+        if stopped.is_err() || told.elapsed() >= self.policy.cancel_grace {
+            self.forced.set(true);
+        }
+        self.ended(match interruption {
             Interruption::Cancelled(reason) => self.complete(Outcome::Cancelled(Explanation {
                 message: reason,
                 reason: None,
@@ -119,7 +151,47 @@ impl Execution<'_> {
             Interruption::LostTrack(why) => Verdict::Abandoned(why),
             Interruption::Replaced => Verdict::Replaced,
             Interruption::Stopping => Verdict::Stopped,
+        })
+    }
+
+    fn ended(&self, verdict: Verdict) -> Ended {
+        Ended {
+            verdict,
+            forced: self.forced.get(),
         }
+    }
+
+    /// Waits until one of the commands that may be carried out at the same time is this one; none
+    /// if it is stopped before that.
+    async fn turn(
+        &self,
+        progress: &CommandProgress,
+        cancel: &CancellationToken,
+    ) -> Option<Turn<'_>> {
+        let Some(commands) = &self.policy.commands else {
+            return Some(Turn::Free);
+        };
+        if let Ok(permit) = commands.try_acquire() {
+            return Some(Turn::Taken(permit));
+        }
+        tracing::info!(
+            servo = self.servo,
+            command_uid = self.command_uid(),
+            event = event_of(self.operation),
+            "{} waits for its turn: as many commands as the limit allows are being carried out",
+            self.operation
+        );
+        progress.say(Some("waiting for its turn".to_owned()));
+        self.note(progress);
+        let permit = cancel.run_until_cancelled(commands.acquire()).await?;
+        progress.say(None);
+        self.note(progress);
+        // Nobody closes it; if somebody did, there would be no limit any more.
+        Some(permit.map_or(Turn::Free, Turn::Taken))
+    }
+
+    fn command_uid(&self) -> Option<&str> {
+        self.uid.as_ref().map(|u| u.as_str())
     }
 
     fn complete(&self, outcome: Outcome) -> Verdict {
@@ -171,10 +243,11 @@ impl Execution<'_> {
     }
 
     fn note(&self, progress: &CommandProgress) {
-        let percent = progress.snapshot().percent;
+        let now = progress.snapshot();
         self.status.send_modify(|s| {
             if let Some(command) = &mut s.command {
-                command.percent = percent;
+                command.percent = now.percent;
+                command.message = now.message;
             }
         });
     }
@@ -194,6 +267,12 @@ impl Execution<'_> {
             ),
             servo_uid: self.servo_uid.map(str::to_owned),
         };
+        let span = tracing::info_span!(
+            "request",
+            servo = self.servo,
+            command_uid = self.command_uid(),
+            event = event_of(self.operation)
+        );
         async move {
             post_with_retry(
                 self.client,
@@ -204,6 +283,7 @@ impl Execution<'_> {
             )
             .await
         }
+        .instrument(span)
         .boxed_local()
     }
 
@@ -214,6 +294,8 @@ impl Execution<'_> {
             Ok(_) => {
                 tracing::warn!(
                     servo = self.servo,
+                    command_uid = self.command_uid(),
+                    event = event_of(self.operation),
                     "progress was answered with a command; going on"
                 );
                 return None;
@@ -252,6 +334,8 @@ impl Execution<'_> {
             } => {
                 tracing::warn!(
                     servo = self.servo,
+                    command_uid = self.command_uid(),
+                    event = event_of(self.operation),
                     "progress was answered {reply}; going on"
                 );
                 None
@@ -259,221 +343,23 @@ impl Execution<'_> {
             StatusReply { .. } => {
                 tracing::error!(
                     servo = self.servo,
+                    command_uid = self.command_uid(),
+                    event = event_of(self.operation),
                     "progress was answered {reply}; going on"
                 );
                 None
             }
         }
     }
-
-    // === the three operations ===
-
-    async fn carry_out(
-        &self,
-        kind: CommandKind,
-        known_metrics: &mut Option<Vec<String>>,
-        options: DispatchOptions,
-    ) -> Outcome {
-        match kind {
-            CommandKind::Describe { control } => {
-                self.describe(control, known_metrics, options).await
-            }
-            CommandKind::Measure { metrics, control } => {
-                self.measure(metrics, control, known_metrics.as_deref(), options)
-                    .await
-            }
-            CommandKind::Adjust {
-                adjustments,
-                control,
-            } => self.adjust(adjustments, control, options).await,
-            // The loop never gets here with a SLEEP; saying so beats a panic.
-            CommandKind::Sleep(_) => failed(EventError::failed("SLEEP is not an operation")),
-        }
-    }
-
-    async fn describe(
-        &self,
-        control: Control,
-        known_metrics: &mut Option<Vec<String>>,
-        options: DispatchOptions,
-    ) -> Outcome {
-        let options = DispatchOptions {
-            timeout: self.policy.describe_timeout,
-            ..options
-        };
-        match settle(
-            self.dispatcher
-                .dispatch(Describe { control }, options)
-                .await,
-        ) {
-            Err(outcome) => outcome,
-            Ok(results) => {
-                let description = self.merge(results.into_iter().map(|(_, d)| d));
-                tracing::info!(
-                    servo = self.servo,
-                    "Described: {} components, {} metrics",
-                    description.components.len(),
-                    description.metrics.len()
-                );
-                *known_metrics = Some(description.metrics.iter().map(|m| m.name.clone()).collect());
-                Outcome::Ok(Payload::Descriptor(description))
-            }
-        }
-    }
-
-    async fn measure(
-        &self,
-        metrics: Vec<String>,
-        control: Control,
-        known_metrics: Option<&[String]>,
-        options: DispatchOptions,
-    ) -> Outcome {
-        for metric in &metrics {
-            if known_metrics.is_some_and(|known| !known.contains(metric)) {
-                tracing::warn!(
-                    servo = self.servo,
-                    metric,
-                    "no connector declares this metric; it will be missing"
-                );
-            }
-        }
-        let options = DispatchOptions {
-            timeout: (control.total().as_std()).saturating_add(self.policy.measure_slack),
-            ..options
-        };
-        let event = Measure {
-            metrics: (!metrics.is_empty()).then_some(metrics),
-            control,
-        };
-        let results = match settle(self.dispatcher.dispatch(event, options).await) {
-            Err(outcome) => return outcome,
-            Ok(results) => results,
-        };
-        let measurement = results
-            .into_iter()
-            .fold(Measurement::default(), |all, (_, one)| all.merge(one));
-        tracing::info!(
-            servo = self.servo,
-            "Measured: {} readings, {} annotations",
-            measurement.readings.len(),
-            measurement.annotations.len()
-        );
-        match Payload::measured(&measurement, Timestamp::now()) {
-            Ok((payload, warnings)) => {
-                for warning in warnings {
-                    tracing::warn!(servo = self.servo, "{warning}");
-                }
-                Outcome::Ok(payload)
-            }
-            Err(error) => failed(
-                EventError::measurement_failed(format!(
-                    "the measurement cannot be expressed for the optimizer: {error}"
-                ))
-                .with_reason("unknown"),
-            ),
-        }
-    }
-
-    async fn adjust(
-        &self,
-        adjustments: Vec<Adjustment>,
-        control: Control,
-        options: DispatchOptions,
-    ) -> Outcome {
-        tracing::info!(
-            servo = self.servo,
-            "Adjusting... [{}]",
-            english_series(adjustments.iter().map(ToString::to_string))
-        );
-        let options = DispatchOptions {
-            timeout: self
-                .policy
-                .adjust_timeout
-                .saturating_add(control.settlement.map(|s| s.as_std()).unwrap_or_default()),
-            ..options
-        };
-        let event = Adjust {
-            adjustments,
-            control,
-        };
-        match settle(self.dispatcher.dispatch(event, options).await) {
-            Err(outcome) => outcome,
-            // An adjustment that nobody carried out must not pass for one that was.
-            Ok(results) if results.is_empty() => failed(EventError::adjustment_failed(
-                "adjustment failed: no connector handled the request",
-            )),
-            Ok(results) => {
-                let description = self.merge(results.into_iter().map(|(_, d)| d));
-                tracing::info!(
-                    servo = self.servo,
-                    "Adjusted: {} components, {} settings",
-                    description.components.len(),
-                    description
-                        .components
-                        .iter()
-                        .map(|c| c.settings.len())
-                        .sum::<usize>()
-                );
-                Outcome::Ok(Payload::State(description))
-            }
-        }
-    }
-
-    fn merge(&self, descriptions: impl Iterator<Item = Description>) -> Description {
-        let mut all = Description::default();
-        for description in descriptions {
-            for warning in all.merge(description) {
-                tracing::warn!(servo = self.servo, "{warning}");
-            }
-        }
-        all
-    }
 }
 
-/// The contributions of a dispatch, or the outcome that it means to the optimizer.
-fn settle<T>(
-    dispatched: Result<DispatchOutcome<T>, DispatchError>,
-) -> Result<Vec<(String, T)>, Outcome> {
-    match dispatched {
-        Ok(DispatchOutcome {
-            cancelled_by,
-            results,
-        }) if cancelled_by.is_empty() => Ok(results
-            .into_iter()
-            .filter_map(|r| Some((r.connector.to_string(), r.value.ok()?)))
-            .collect()),
-        // A vetoed command must not pass for an empty result.
-        Ok(DispatchOutcome { cancelled_by, .. }) => Err(Outcome::Cancelled(Explanation {
-            message: vetoed(&cancelled_by),
-            reason: None,
-            other_messages: Vec::new(),
-        })),
-        Err(DispatchError::Handlers(errors)) => {
-            let errors: Vec<EventError> = errors
-                .into_iter()
-                .map(HandlerError::into_reported)
-                .collect();
-            Err(Outcome::from_errors(&errors))
-        }
-        Err(error @ DispatchError::Deadline { .. }) => Err(failed(
-            EventError::failed(error.to_string()).with_reason("timeout"),
-        )),
-        Err(error) => Err(failed(
-            EventError::failed(error.to_string()).with_reason("unknown"),
-        )),
+/// The event that connectors handle for an operation.
+pub(crate) fn event_of(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Describe => Describe::NAME,
+        Operation::Measure => Measure::NAME,
+        Operation::Adjust => Adjust::NAME,
     }
-}
-
-fn vetoed(vetoes: &[Veto]) -> String {
-    vetoes
-        .iter()
-        .map(|v| format!("{}: {}", v.connector, v.reason))
-        .collect::<Vec<_>>()
-        .join("; ")
-}
-
-fn failed(error: EventError) -> Outcome {
-    Outcome::from_errors(std::slice::from_ref(&error))
 }
 
 /// The answer of the request in flight; never, when there is none.

@@ -10,15 +10,21 @@
 //! connector, what an optimizer does with what it is told.
 
 mod assembly;
+mod crowd;
 mod execution;
+mod handle;
+mod observer;
 mod policy;
 mod progress;
 mod servo;
 mod session;
+mod standing;
 mod status;
 
-pub use assembly::{Assembly, AssemblyError};
+pub use assembly::{Assembly, AssemblyError, Farewell};
+pub use handle::{NotStarted, ServoHandle};
+pub use observer::{CommandOutcome, ServoObserver};
 pub use policy::{Operator, Polling, Question, ServoPolicy};
-pub use servo::{NotStarted, ServoHandle, ServoSpec};
+pub use servo::ServoSpec;
 pub use session::SessionError;
 pub use status::{CommandStatus, LastCommand, Phase, ServoStatus};

@@ -5,6 +5,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use futures_util::future::BoxFuture;
 use servo_dispatch::ConnectorPolicy;
 use servo_protocol::Budget;
+use servo_supervision::Backoff;
+use tokio::sync::Semaphore;
+
+use crate::observer::ServoObserver;
 
 /// The times and limits that a servo works by. Defaults as in `spec/optimizer-protocol.md`.
 #[derive(Clone, Debug)]
@@ -23,6 +27,9 @@ pub struct ServoPolicy {
     pub progress_interval: Duration,
     /// The shortest time between two progress reports.
     pub progress_spacing: Duration,
+    /// What a command may take, MEASURE beyond its warm-up, duration and delay, ADJUST beyond its
+    /// settlement (§10). Without it the three below hold.
+    pub command_timeout: Option<Duration>,
     /// What DESCRIBE may take, and each lifecycle event.
     pub describe_timeout: Duration,
     /// What MEASURE may take beyond warm-up, duration and delay.
@@ -33,12 +40,19 @@ pub struct ServoPolicy {
     pub stop_command: Duration,
     /// Shutdown: what a completion that is already being sent has (§16).
     pub finish_report: Duration,
-    /// Shutdown: what the connectors' `shutdown` and `detach` have, each half of it (§16).
+    /// Shutdown: what the connectors' `shutdown` and `detach` and the end of pub/sub have together (§16).
     pub stop_connectors: Duration,
+    /// Delays between the restarts of a servo that failed (§17).
+    pub restart: Backoff,
     /// How connectors' failures are met.
     pub connectors: ConnectorPolicy,
     /// Whether the optimizer is asked for commands.
     pub polling: Polling,
+    /// One permit for each command that all servos that share it may carry out at the same time,
+    /// first come, first served; none = no limit (§17).
+    pub commands: Option<Arc<Semaphore>>,
+    /// Is told of each command that is done with.
+    pub observer: Option<Arc<dyn ServoObserver>>,
 }
 
 /// Whether a servo asks its optimizer for commands (`spec/optimizer-protocol.md` §10).
@@ -68,6 +82,36 @@ pub enum Question {
     Poll,
 }
 
+// === impl ServoPolicy ===
+
+impl ServoPolicy {
+    /// What a servo has to end, by default (§16): within the 30 s that a container is given.
+    pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(25);
+
+    /// The same, with a servo's end as a whole taking `grace` at most, and each part of it its
+    /// usual share.
+    #[must_use]
+    pub fn ending_within(mut self, grace: Duration) -> Self {
+        let usual = Self::default();
+        let share =
+            |of: Duration| of.mul_f64(grace.as_secs_f64() / Self::SHUTDOWN_GRACE.as_secs_f64());
+        self.stop_command = share(usual.stop_command);
+        self.finish_report = share(usual.finish_report);
+        self.stop_connectors = share(usual.stop_connectors);
+        self.goodbye.max_time = usual.goodbye.max_time.map(share);
+        self.goodbye.attempt = share(usual.goodbye.attempt);
+        self
+    }
+
+    /// What the end of a servo takes at most, from the stop to the answer to GOODBYE.
+    pub fn shutdown_grace(&self) -> Duration {
+        // A command is either carried out or reported.
+        self.stop_command.max(self.finish_report)
+            + self.stop_connectors
+            + self.goodbye.max_time.unwrap_or(self.goodbye.attempt)
+    }
+}
+
 impl fmt::Debug for Polling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -88,14 +132,23 @@ impl Default for ServoPolicy {
             cancel_grace: Duration::from_secs(30),
             progress_interval: Duration::from_secs(60),
             progress_spacing: Duration::from_secs(1),
+            command_timeout: None,
             describe_timeout: Duration::from_secs(60),
             measure_slack: Duration::from_secs(300),
             adjust_timeout: Duration::from_secs(1800),
             stop_command: Duration::from_secs(10),
             finish_report: Duration::from_secs(3),
             stop_connectors: Duration::from_secs(10),
+            restart: Backoff::try_new(
+                Duration::from_secs(1),
+                Duration::from_secs(300),
+                Duration::from_secs(300),
+            )
+            .unwrap_or_default(),
             connectors: ConnectorPolicy::default(),
             polling: Polling::default(),
+            commands: None,
+            observer: None,
         }
     }
 }

@@ -59,6 +59,15 @@ impl CommandProgress {
         })
     }
 
+    /// What is told of the command while no connector says anything.
+    pub(crate) fn say(&self, message: Option<String>) {
+        self.0
+            .state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .message = message;
+    }
+
     /// Waits until something was reported that [`CommandProgress::changed`] has not told yet.
     pub(crate) async fn changed(&self) {
         self.0.changed.notified().await;

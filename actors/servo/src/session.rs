@@ -1,27 +1,36 @@
 //! The conversation with the optimizer, from HELLO to GOODBYE, as a state machine
 //! (`spec/optimizer-protocol.md` §10).
 
-use std::{sync::Arc, time::Duration};
+mod ending;
+mod greeting;
 
-use servo_dispatch::{
-    Attach, Detach, DispatchError, DispatchOptions, DispatcherRef, ErrorPolicy, Event, Shutdown,
-    Startup,
+use std::{
+    cell::Cell,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
 };
+
+use servo_dispatch::{Attach, DispatchError, DispatcherRef};
+use servo_messages::Status;
 use servo_protocol::{
-    Backoff, Command, CommandError, CommandKind, Completion, Event as Say, Goodbye, Hello,
-    OptimizerClient, OptimizerStatus, Outage, PostError, PostFailure, Report, Request, Response,
+    Backoff, Budget, Command, CommandError, CommandKind, Completion, Event as Say, GiveUp,
+    Operation, OptimizerClient, OptimizerStatus, PostError, PostFailure, Report, Request, Response,
     Sleep, StatusReply, post_with_retry,
 };
 use servo_supervision::ChildContext;
 use thiserror::Error;
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
-    execution::{Execution, Verdict},
+    execution::{Execution, Verdict, event_of},
+    handle::Shared,
+    observer::CommandOutcome,
     policy::{Polling, Question},
     servo::ServoSpec,
-    status::{LastCommand, Phase, ServoStatus},
+    status::{LastCommand, Phase},
 };
 
 /// How long a servo that another deployment has replaced keeps quiet (§13).
@@ -30,7 +39,9 @@ const DEPROVISIONED: Duration = Duration::from_secs(3600);
 const DECLINED: Duration = Duration::from_secs(60);
 /// The shortest pause after an answer that is no usable command (§12).
 const SHORTEST_PAUSE: Duration = Duration::from_secs(1);
-/// The longest (§11).
+/// The longest, where another answer may come by itself (§12).
+const LONG_PAUSE: Duration = Duration::from_secs(60);
+/// The longest, where somebody has to change something first (§11).
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// A SLEEP of no time at all still lasts this long, or an optimizer that says nothing else would
 /// be asked without end.
@@ -38,19 +49,23 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// One servo's conversation with its optimizer.
 pub(crate) struct Session {
-    pub(crate) spec: Arc<ServoSpec>,
-    pub(crate) client: Arc<dyn OptimizerClient>,
-    pub(crate) dispatcher: DispatcherRef,
-    pub(crate) status: watch::Sender<ServoStatus>,
-    pub(crate) child: ChildContext,
-    pub(crate) outage: Outage,
+    spec: Arc<ServoSpec>,
+    client: Arc<dyn OptimizerClient>,
+    dispatcher: DispatcherRef,
+    shared: Arc<Shared>,
+    child: ChildContext,
+    /// The servo is to end.
+    stopping: CancellationToken,
+    /// It is to take no further commands; fires with the other at the latest.
+    rest: CancellationToken,
     /// After an answer that is no usable command; reset by one that is.
-    pub(crate) pause: Backoff,
+    pause: Backoff,
     /// Names of the metrics that were described last, to warn about others.
-    pub(crate) known_metrics: Option<Vec<String>>,
+    known_metrics: Option<Vec<String>>,
     /// The last answer was a command that cannot be carried out as it stands.
-    pub(crate) last_was_invalid: bool,
-    pub(crate) goodbye_reason: Arc<dyn Fn() -> String + Send + Sync>,
+    last_was_invalid: bool,
+    /// Hash of why it slept last.
+    slept_for: u64,
 }
 
 /// Where the conversation stands; each state holds what exists only in it.
@@ -62,8 +77,10 @@ enum State {
     Polling,
     /// A command is carried out. Next: reporting, or polling when the optimizer lost track.
     Executing(Box<Command>),
-    /// Its outcome is delivered, for as long as the budget lasts. Next: polling.
-    Reporting(Box<Completion>, servo_protocol::Operation),
+    /// Its outcome is delivered, for as long as the budget lasts. Next: polling, or reconnecting.
+    Reporting(Box<Outcome>),
+    /// Connectors had to be replaced: the optimizer is told that others speak now. Next: connecting.
+    Reconnecting,
     /// The optimizer has nothing to do. Next: polling.
     Sleeping(Sleep),
     /// The optimizer gave no usable answer. Next: polling.
@@ -72,20 +89,19 @@ enum State {
     Deprovisioned,
 }
 
+/// What is to be reported.
+struct Outcome {
+    completion: Completion,
+    operation: Operation,
+    /// Connectors had to be replaced.
+    replaced: bool,
+}
+
 /// What a step leads to.
 enum Step {
     To(State),
     /// The servo was told to stop.
     Stop,
-}
-
-/// How far the servo has come up; decides what its end must undo.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Reached {
-    Nothing,
-    Attached,
-    Connected,
-    Started,
 }
 
 /// Why a session ended other than by being told to stop.
@@ -108,34 +124,63 @@ pub enum SessionError {
 }
 
 impl Session {
+    pub(crate) fn new(
+        spec: Arc<ServoSpec>,
+        client: Arc<dyn OptimizerClient>,
+        dispatcher: DispatcherRef,
+        shared: Arc<Shared>,
+        child: ChildContext,
+    ) -> Self {
+        let stopping = child.stopping();
+        Self {
+            rest: shared.begin(&stopping),
+            spec,
+            client,
+            dispatcher,
+            shared,
+            child,
+            stopping,
+            pause: Backoff::new(Duration::from_secs(1), LONGEST_PAUSE),
+            known_metrics: None,
+            last_was_invalid: false,
+            slept_for: 0,
+        }
+    }
+
     /// Runs until the servo is told to stop.
     pub(crate) async fn run(mut self) -> Result<(), SessionError> {
-        let stopping = self.child.stopping();
-        let mut reached = Reached::Nothing;
-        let end = self.converse(&stopping, &mut reached).await;
+        if !self.shared.standing().is_clean() {
+            tracing::warn!(
+                servo = %self.spec.name,
+                "the servo failed and undid nothing; that is done now, and it begins anew"
+            );
+            Box::pin(self.close("error", false)).await;
+        }
+        let end = self.converse().await;
         let reason = match &end {
-            Ok(()) => (self.goodbye_reason)(),
-            Err(SessionError::Startup(_)) => "startup failed".to_owned(),
-            Err(_) => "error".to_owned(),
+            Ok(()) => self.shared.goodbye_reason(),
+            Err(SessionError::Startup(_)) => "startup failed".into(),
+            Err(_) => "error".into(),
         };
-        Box::pin(self.close(reached, reason)).await;
+        if let Err(error) = &end {
+            tracing::error!(servo = %self.spec.name, "{error}");
+        }
+        Box::pin(self.close(&reason, end.is_ok())).await;
         // Told once everything is undone, so that whoever waits for it may end the program.
         if let Err(error) = &end {
-            self.status
-                .send_modify(|s| s.start_failure = Some(error.to_string()));
+            self.shared.status.send_modify(|s| {
+                s.start_failure = Some(error.to_string());
+                s.note_error(error.to_string());
+            });
         }
         end
     }
 
-    async fn converse(
-        &mut self,
-        stopping: &CancellationToken,
-        reached: &mut Reached,
-    ) -> Result<(), SessionError> {
+    async fn converse(&mut self) -> Result<(), SessionError> {
         self.enter(Phase::Attaching);
-        let attached = Box::pin(self.lifecycle(Attach, stopping)).await;
+        let attached = Box::pin(self.lifecycle(Attach)).await;
         // Those that did attach must detach, whatever became of the others.
-        *reached = Reached::Attached;
+        self.shared.standing().attached = greeting::took_part(&attached);
         match attached {
             Err(DispatchError::Cancelled { .. }) => return Ok(()),
             Err(error) => return Err(SessionError::Attach(error)),
@@ -143,23 +188,30 @@ impl Session {
         }
         let mut state = State::Connecting;
         loop {
+            if self.rest.is_cancelled() && !matches!(state, State::Reporting(_)) {
+                return Ok(());
+            }
             // On the heap while they last: a servo sleeps most of its life, and each step holds a
             // request and more.
             let step = match state {
-                State::Connecting => Box::pin(self.connect(stopping, reached)).await?,
-                State::Polling => Box::pin(self.poll(stopping)).await,
-                State::Executing(command) => Box::pin(self.execute(*command, stopping)).await,
-                State::Reporting(completion, operation) => {
-                    Box::pin(self.report(*completion, operation, stopping)).await
+                State::Connecting => Box::pin(self.connect()).await?,
+                State::Polling => Box::pin(self.poll()).await,
+                State::Executing(command) => Box::pin(self.execute(*command)).await,
+                State::Reporting(outcome) => Box::pin(self.report(*outcome)).await,
+                State::Reconnecting => {
+                    self.enter(Phase::Connecting);
+                    let rest = self.rest.clone();
+                    Box::pin(self.say_goodbye("restarting", &rest)).await;
+                    Step::To(State::Connecting)
                 }
-                State::Sleeping(sleep) => self.sleep(sleep, stopping).await,
+                State::Sleeping(sleep) => self.sleep(sleep).await,
                 State::Waiting(duration) => {
                     self.enter(Phase::Waiting { duration });
-                    self.rest(duration, State::Polling, stopping).await
+                    self.pass(duration, State::Polling).await
                 }
                 State::Deprovisioned => {
                     self.enter(Phase::Deprovisioned);
-                    self.rest(DEPROVISIONED, State::Connecting, stopping).await
+                    self.pass(DEPROVISIONED, State::Connecting).await
                 }
             };
             match step {
@@ -171,145 +223,89 @@ impl Session {
 
     // === steps ===
 
-    async fn connect(
-        &mut self,
-        stopping: &CancellationToken,
-        reached: &mut Reached,
-    ) -> Result<Step, SessionError> {
-        self.enter(Phase::Connecting);
-        if self.is_refused(Question::Connect, stopping).await {
-            return Ok(Step::Stop);
-        }
-        tracing::info!(servo = %self.spec.name, optimizer = %self.client.display_url(), "Saying HELLO.");
-        let request = self.request(Say::Hello(Hello {
-            agent: self.spec.agent.clone(),
-            telemetry: self.spec.telemetry.clone(),
-        }));
-        let began = Instant::now();
-        let mut backoff = Backoff::standard();
-        loop {
-            let answer = post_with_retry(
-                &*self.client,
-                &request,
-                &self.spec.policy.connect,
-                &self.outage,
-                stopping,
-            )
-            .await;
-            let cause = match answer {
-                Ok(Response::Status(reply)) if reply.status == OptimizerStatus::Ok => break,
-                Ok(Response::Status(reply)) => format!("HELLO was answered {reply}"),
-                Ok(_) => "HELLO was answered with a command".to_owned(),
-                Err(PostFailure::Cancelled) => return Ok(Step::Stop),
-                Err(PostFailure::GaveUp {
-                    error: PostError::ServoReplaced { .. },
-                    ..
-                }) => return Ok(self.replaced()),
-                Err(failure) => {
-                    return Err(SessionError::Connect {
-                        url: self.client.display_url(),
-                        cause: failure.to_string(),
-                    });
-                }
-            };
-            // An optimizer that answers but does not welcome us is asked again, as long as one
-            // that cannot be reached would be.
-            if self
-                .spec
-                .policy
-                .connect
-                .max_time
-                .is_some_and(|t| began.elapsed() >= t)
-            {
-                return Err(SessionError::Connect {
-                    url: self.client.display_url(),
-                    cause,
-                });
-            }
-            let delay = backoff.next_delay();
-            tracing::warn!(servo = %self.spec.name, retry_in = ?delay, "{cause}");
-            if stopping
-                .run_until_cancelled(tokio::time::sleep(delay))
-                .await
-                .is_none()
-            {
-                return Ok(Step::Stop);
-            }
-        }
-        *reached = (*reached).max(Reached::Connected);
-        if *reached < Reached::Started {
-            let started = self.lifecycle(Startup, stopping).await;
-            *reached = Reached::Started;
-            match started {
-                Err(DispatchError::Cancelled { .. }) => return Ok(Step::Stop),
-                Err(error) => return Err(SessionError::Startup(error)),
-                Ok(()) => {}
-            }
-        }
-        Ok(Step::To(State::Polling))
-    }
-
-    async fn poll(&mut self, stopping: &CancellationToken) -> Step {
+    async fn poll(&mut self) -> Step {
         self.enter(Phase::Polling);
-        self.status
+        self.shared
+            .status
             .send_if_modified(|s| s.start_failure.take().is_some());
         if matches!(self.spec.policy.polling, Polling::Never) {
             self.enter(Phase::Idle);
             tracing::info!(servo = %self.spec.name, "connected; not asking for commands");
-            stopping.cancelled().await;
+            self.rest.cancelled().await;
             return Step::Stop;
         }
-        if self.is_refused(Question::Poll, stopping).await {
-            if !stopping.is_cancelled() {
+        if self.is_refused(Question::Poll).await {
+            if !self.rest.is_cancelled() {
                 tracing::info!(servo = %self.spec.name, "Sleeping for 1m");
             }
-            return self.rest(DECLINED, State::Polling, stopping).await;
+            return self.pass(DECLINED, State::Polling).await;
         }
         tracing::debug!(servo = %self.spec.name, "getting next command");
-        let answer = post_with_retry(
-            &*self.client,
-            &self.request(Say::WhatsNext),
-            &self.spec.policy.requests,
-            &self.outage,
-            stopping,
-        )
-        .await;
+        let request = self.request(Say::WhatsNext);
+        let limits = &self.spec.policy.requests;
+        let answer = self.post(&*self.client, &request, limits, &self.rest).await;
         let command = match answer {
             Ok(Response::Command(command)) => command,
             Ok(Response::Unusable(CommandError::Invalid(invalid))) => {
-                tracing::error!(servo = %self.spec.name, operation = %invalid.operation, "{invalid}");
-                // The first is told at once. One that comes back unchanged does so without end.
-                if std::mem::replace(&mut self.last_was_invalid, true)
-                    && let stop @ Step::Stop = self.pause_for(Duration::ZERO, stopping).await
-                {
-                    return stop;
-                }
                 let operation = invalid.operation;
-                return Step::To(State::Reporting(
-                    Box::new(Completion::of_invalid(&invalid)),
+                tracing::error!(
+                    servo = %self.spec.name,
+                    command_uid = invalid.uid.as_ref().map(|u| u.as_str()),
+                    event = event_of(operation),
+                    "{invalid}"
+                );
+                // The first is told at once. One that comes back unchanged does so without end.
+                if std::mem::replace(&mut self.last_was_invalid, true) {
+                    let duration = self.next_pause(Duration::ZERO, LONG_PAUSE);
+                    self.enter(Phase::Waiting { duration });
+                    if self.rested(duration).await.is_none() {
+                        return Step::Stop;
+                    }
+                }
+                let completion = Completion::of_invalid(&invalid);
+                self.conclude(operation, &completion, Duration::ZERO);
+                return Step::To(State::Reporting(Box::new(Outcome {
+                    completion,
                     operation,
-                ));
+                    replaced: false,
+                })));
             }
             Ok(Response::Unusable(error)) => {
                 tracing::error!(servo = %self.spec.name, "{error}");
-                return self.wait(Duration::ZERO);
+                return self.wait(Duration::ZERO, LONG_PAUSE);
             }
             Ok(Response::Status(reply)) => {
                 tracing::warn!(
                     servo = %self.spec.name,
                     "expected a command but the optimizer said {reply}"
                 );
-                return self.wait(Duration::ZERO);
+                return self.wait(Duration::ZERO, LONG_PAUSE);
             }
             Err(PostFailure::Cancelled) => return Step::Stop,
             Err(PostFailure::GaveUp {
                 error: PostError::ServoReplaced { .. },
                 ..
             }) => return self.replaced(),
-            Err(PostFailure::GaveUp { error, tries, .. }) => {
-                // What repeats is told by the outage, once a minute.
-                tracing::debug!(servo = %self.spec.name, tries, "no command: {error}");
-                return self.wait(error.retry_after().unwrap_or_default());
+            Err(PostFailure::GaveUp {
+                error,
+                why,
+                elapsed,
+                ..
+            }) => {
+                let longest = if why == GiveUp::Fatal {
+                    // What repeats is told by the outage, once a minute.
+                    tracing::debug!(servo = %self.spec.name, "no command: {error}");
+                    LONGEST_PAUSE
+                } else {
+                    let text = format!(
+                        "no command for {}: {error}; the optimizer is asked on",
+                        servo_messages::Duration::from(Duration::from_secs(elapsed.as_secs()))
+                    );
+                    tracing::error!(servo = %self.spec.name, "{text}");
+                    self.shared.status.send_modify(|s| s.note_error(text));
+                    LONG_PAUSE
+                };
+                return self.wait(error.retry_after().unwrap_or_default(), longest);
             }
         };
         self.pause.reset();
@@ -321,24 +317,22 @@ impl Session {
     }
 
     /// Whether an operator is to be asked and does not agree, or the servo was told to stop.
-    async fn is_refused(&self, question: Question, stopping: &CancellationToken) -> bool {
+    async fn is_refused(&self, question: Question) -> bool {
         let Polling::WhenAllowed(operator) = &self.spec.policy.polling else {
             return false;
         };
         let answer = operator.allows(&self.spec.name, question);
-        stopping.run_until_cancelled(answer).await != Some(true)
+        self.rest.run_until_cancelled(answer).await != Some(true)
     }
 
-    async fn execute(&mut self, command: Command, stopping: &CancellationToken) -> Step {
+    async fn execute(&mut self, command: Command) -> Step {
         let Some(operation) = command.operation() else {
             return Step::To(State::Polling);
         };
         let uid = command.uid.clone();
-        tracing::info!(
-            servo = %self.spec.name,
-            command_uid = uid.as_ref().map(|u| u.as_str()),
-            "What's Next? => {operation}"
-        );
+        let command_uid = uid.as_ref().map(|u| u.as_str());
+        let event = event_of(operation);
+        tracing::info!(servo = %self.spec.name, command_uid, event, "What's Next? => {operation}");
         self.enter(Phase::Executing(operation));
         let began = Instant::now();
         let execution = Execution {
@@ -347,86 +341,121 @@ impl Session {
             client: &*self.client,
             dispatcher: &self.dispatcher,
             policy: &self.spec.policy,
-            outage: &self.outage,
-            status: &self.status,
+            outage: &self.shared.outage,
+            status: &self.shared.status,
             operation,
             uid: uid.clone(),
+            forced: Cell::new(false),
         };
-        let verdict = execution
-            .run(command.kind, &mut self.known_metrics, stopping)
+        let ended = execution
+            .run(command.kind, &mut self.known_metrics, &self.stopping)
             .await;
-        match verdict {
+        let next = if ended.forced {
+            State::Reconnecting
+        } else {
+            State::Polling
+        };
+        let over = |outcome| {
+            self.shared.status.send_modify(|s| s.command = None);
+            self.tell(operation, outcome, began.elapsed());
+        };
+        match ended.verdict {
             Verdict::Complete(completion) => {
-                let status = completion.outcome.status();
-                let explanation = completion.outcome.explanation();
-                let message = explanation.map(|e| e.message.clone());
-                if status == servo_messages::Status::Ok {
-                    tracing::debug!(servo = %self.spec.name, %operation, "done");
-                } else {
-                    tracing::error!(
-                        servo = %self.spec.name,
-                        command_uid = uid.as_ref().map(|u| u.as_str()),
-                        status = status.as_str(),
-                        reason = explanation.and_then(|e| e.reason.as_deref()),
-                        "{operation} answered {}: {}",
-                        status.as_str(),
-                        message.as_deref().unwrap_or_default(),
-                    );
-                }
-                self.status.send_modify(|s| {
-                    s.command = None;
-                    s.finished += 1;
-                    s.not_ok += u64::from(status != servo_messages::Status::Ok);
-                    s.last = Some(LastCommand {
-                        operation,
-                        status,
-                        message,
-                        took: began.elapsed(),
-                    });
-                });
-                Step::To(State::Reporting(completion, operation))
+                self.conclude(operation, &completion, began.elapsed());
+                Step::To(State::Reporting(Box::new(Outcome {
+                    completion: *completion,
+                    operation,
+                    replaced: ended.forced,
+                })))
             }
             Verdict::Abandoned(why) => {
-                self.status.send_modify(|s| s.command = None);
-                tracing::warn!(servo = %self.spec.name, command_uid = uid.as_ref().map(|u| u.as_str()), "{operation} was abandoned: {why}");
-                Step::To(State::Polling)
+                over(CommandOutcome::Abandoned);
+                tracing::warn!(servo = %self.spec.name, command_uid, event, "{operation} was abandoned: {why}");
+                Step::To(next)
             }
             Verdict::Replaced => {
-                self.status.send_modify(|s| s.command = None);
+                over(CommandOutcome::Abandoned);
                 self.replaced()
             }
-            Verdict::Stopped => Step::Stop,
+            Verdict::Stopped => {
+                over(CommandOutcome::Stopped);
+                tracing::info!(servo = %self.spec.name, command_uid, event, "{operation} was stopped with the servo");
+                Step::Stop
+            }
         }
     }
 
-    async fn report(
-        &mut self,
-        completion: Completion,
-        operation: servo_protocol::Operation,
-        stopping: &CancellationToken,
-    ) -> Step {
+    /// A command has come to an outcome that the optimizer is to be told.
+    fn conclude(&self, operation: Operation, completion: &Completion, took: Duration) {
+        let status = completion.outcome.status();
+        let explanation = completion.outcome.explanation();
+        let message = explanation.map(|e| e.message.clone());
+        let command_uid = completion.cmd_uid.as_ref().map(|u| u.as_str());
+        let event = event_of(operation);
+        if status == Status::Ok {
+            tracing::debug!(servo = %self.spec.name, command_uid, event, ?took, "{operation} done");
+        } else {
+            tracing::error!(
+                servo = %self.spec.name,
+                command_uid,
+                event,
+                status = status.as_str(),
+                reason = explanation.and_then(|e| e.reason.as_deref()),
+                "{operation} answered {}: {}",
+                status.as_str(),
+                message.as_deref().unwrap_or_default(),
+            );
+        }
+        self.shared.status.send_modify(|s| {
+            s.command = None;
+            s.finished += 1;
+            if status != Status::Ok {
+                s.not_ok += 1;
+                let message = message.as_deref().unwrap_or_default();
+                s.note_error(format!("{operation} {}: {message}", status.as_str()));
+            }
+            s.last = Some(LastCommand {
+                operation,
+                status,
+                message,
+                took,
+                ended: std::time::Instant::now(),
+            });
+        });
+        self.tell(operation, CommandOutcome::Completed(status), took);
+    }
+
+    fn tell(&self, operation: Operation, outcome: CommandOutcome, took: Duration) {
+        if let Some(observer) = &self.spec.policy.observer {
+            observer.command(operation, outcome, took);
+        }
+    }
+
+    async fn report(&mut self, outcome: Outcome) -> Step {
+        let Outcome {
+            completion,
+            operation,
+            replaced,
+        } = outcome;
         self.enter(Phase::Reporting(operation));
+        let uid = completion.cmd_uid.clone();
+        let command_uid = uid.as_ref().map(|u| u.as_str());
+        let event = event_of(operation);
+        let servo = &*self.spec.name;
         let request = self.request(Say::Report(operation, Report::Completion(completion)));
         // A completion that is already being sent may finish after a stop (§16).
         let patience = CancellationToken::new();
-        let post = post_with_retry(
-            &*self.client,
-            &request,
-            &self.spec.policy.requests,
-            &self.outage,
-            &patience,
-        );
+        let limits = &self.spec.policy.requests;
+        let post = self.post(&*self.client, &request, limits, &patience);
         tokio::pin!(post);
         let answer = tokio::select! {
             answer = &mut post => answer,
-            () = stopping.cancelled() => {
-                return match tokio::time::timeout(self.spec.policy.finish_report, post).await {
-                    Ok(Ok(_)) => Step::Stop,
-                    _ => {
-                        tracing::warn!(servo = %self.spec.name, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
-                        Step::Stop
-                    }
-                };
+            () = self.stopping.cancelled() => {
+                let told = tokio::time::timeout(self.spec.policy.finish_report, post).await;
+                if !matches!(told, Ok(Ok(_))) {
+                    tracing::warn!(servo, command_uid, event, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
+                }
+                return Step::Stop;
             }
         };
         match answer {
@@ -435,10 +464,20 @@ impl Session {
                 ..
             })) => {}
             Ok(Response::Status(reply)) => {
-                tracing::warn!(servo = %self.spec.name, "the outcome of {operation} was answered {reply}");
+                tracing::warn!(
+                    servo,
+                    command_uid,
+                    event,
+                    "the outcome of {operation} was answered {reply}"
+                );
             }
             Ok(_) => {
-                tracing::warn!(servo = %self.spec.name, "the outcome of {operation} was answered with a command; it counts as delivered");
+                tracing::warn!(
+                    servo,
+                    command_uid,
+                    event,
+                    "the outcome of {operation} was answered with a command; it counts as delivered"
+                );
             }
             Err(PostFailure::Cancelled) => return Step::Stop,
             Err(PostFailure::GaveUp {
@@ -446,19 +485,33 @@ impl Session {
                 ..
             }) => return self.replaced(),
             Err(PostFailure::GaveUp { error, .. }) if error.delivered() => {
-                tracing::warn!(servo = %self.spec.name, "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}");
+                tracing::warn!(
+                    servo,
+                    command_uid,
+                    event,
+                    "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}"
+                );
             }
             Err(failure) => {
                 let lost = serde_json::to_string(&request).unwrap_or_default();
-                tracing::error!(servo = %self.spec.name, completion = %lost, "the outcome of {operation} could not be delivered: {failure}");
+                let text = format!("the outcome of {operation} could not be delivered: {failure}");
+                tracing::error!(servo, command_uid, event, completion = %lost, "{text}");
+                self.shared.status.send_modify(|s| s.note_error(text));
             }
         }
-        Step::To(State::Polling)
+        Step::To(if replaced {
+            State::Reconnecting
+        } else {
+            State::Polling
+        })
     }
 
-    async fn sleep(&mut self, sleep: Sleep, stopping: &CancellationToken) -> Step {
+    async fn sleep(&mut self, sleep: Sleep) -> Step {
         let Sleep { duration, reason } = sleep;
-        let already = self.status.borrow().slept_for.as_deref() == Some(&*reason);
+        let mut hasher = DefaultHasher::new();
+        reason.hash(&mut hasher);
+        let hash = hasher.finish();
+        let already = std::mem::replace(&mut self.slept_for, hash) == hash;
         let text = format!(
             "Sleeping for {} ({reason}).",
             servo_messages::Duration::from(duration)
@@ -469,132 +522,61 @@ impl Session {
         } else {
             tracing::info!(servo = %self.spec.name, "{text}");
         }
-        self.status
-            .send_modify(|s| s.slept_for = Some(reason.clone()));
         self.enter(Phase::Sleeping { duration, reason });
-        self.rest(duration.max(SHORTEST_SLEEP), State::Polling, stopping)
+        self.pass(duration.max(SHORTEST_SLEEP), State::Polling)
             .await
     }
 
-    async fn rest(&self, duration: Duration, then: State, stopping: &CancellationToken) -> Step {
-        match stopping
-            .run_until_cancelled(tokio::time::sleep(duration))
-            .await
-        {
+    // === time ===
+
+    /// Lets so much time pass; none when the servo was told to stop meanwhile.
+    async fn rested(&self, duration: Duration) -> Option<()> {
+        let sleep = tokio::time::sleep(duration);
+        self.rest.run_until_cancelled(sleep).await
+    }
+
+    async fn pass(&self, duration: Duration, then: State) -> Step {
+        match self.rested(duration).await {
             Some(()) => Step::To(then),
             None => Step::Stop,
         }
     }
 
     /// Keeps off the optimizer for a while, `at_least` that long.
-    fn wait(&mut self, at_least: Duration) -> Step {
-        Step::To(State::Waiting(self.next_pause(at_least)))
+    fn wait(&mut self, at_least: Duration, longest: Duration) -> Step {
+        Step::To(State::Waiting(self.next_pause(at_least, longest)))
     }
 
-    fn next_pause(&mut self, at_least: Duration) -> Duration {
-        self.pause
-            .next_delay()
+    /// The upper half of each delay is random: enough to spread servos, and few enough requests
+    /// however the dice fall (§23.18).
+    fn next_pause(&mut self, at_least: Duration, longest: Duration) -> Duration {
+        let bound = self.pause.bound().min(longest);
+        let random = self.pause.next_delay().min(longest);
+        (bound / 2 + random / 2)
             .max(SHORTEST_PAUSE)
             .max(at_least.min(LONGEST_PAUSE))
     }
 
-    async fn pause_for(&mut self, at_least: Duration, stopping: &CancellationToken) -> Step {
-        let duration = self.next_pause(at_least);
-        self.enter(Phase::Waiting { duration });
-        self.rest(duration, State::Polling, stopping).await
-    }
+    // === words ===
 
     fn replaced(&self) -> Step {
+        // The optimizer knows another one by this name: a GOODBYE would be taken for that one's.
+        self.shared.standing().greeted = false;
+        let text = format!(
+            "the optimizer expects another deployment of this servo than {}; asking again in {}",
+            self.spec
+                .servo_uid
+                .as_deref()
+                .unwrap_or("one without servo_uid"),
+            servo_messages::Duration::from(DEPROVISIONED)
+        );
         tracing::warn!(
             servo = %self.spec.name,
             servo_uid = self.spec.servo_uid.as_deref(),
-            "the optimizer expects another deployment of this servo; asking again in {}",
-            servo_messages::Duration::from(DEPROVISIONED)
+            "{text}"
         );
+        self.shared.status.send_modify(|s| s.note_error(text));
         Step::To(State::Deprovisioned)
-    }
-
-    // === end ===
-
-    /// Undoes what was reached: connectors shut down and detach, the optimizer is told. Each part
-    /// is bounded and tried whatever became of the one before (§16).
-    async fn close(&mut self, reached: Reached, reason: String) {
-        self.enter(Phase::ShuttingDown);
-        let half = self.spec.policy.stop_connectors / 2;
-        if reached >= Reached::Started {
-            self.ending(Shutdown, half).await;
-        }
-        if reached >= Reached::Attached {
-            self.ending(Detach, half).await;
-        }
-        if reached >= Reached::Connected {
-            let answer = post_with_retry(
-                &*self.client,
-                &self.request(Say::Goodbye(Goodbye {
-                    reason: reason.clone(),
-                })),
-                &self.spec.policy.goodbye,
-                &self.outage,
-                &CancellationToken::new(),
-            )
-            .await;
-            match answer {
-                Ok(_) => tracing::info!(servo = %self.spec.name, reason, "Said GOODBYE."),
-                Err(failure) => {
-                    tracing::warn!(servo = %self.spec.name, reason, "GOODBYE could not be said: {failure}");
-                }
-            }
-        }
-        self.enter(Phase::Ended);
-    }
-
-    async fn lifecycle<E: Event<Output = ()>>(
-        &self,
-        event: E,
-        stopping: &CancellationToken,
-    ) -> Result<(), DispatchError> {
-        self.dispatcher
-            .dispatch(
-                event,
-                DispatchOptions {
-                    timeout: self.spec.policy.describe_timeout,
-                    cancel: stopping.child_token(),
-                    ..DispatchOptions::default()
-                },
-            )
-            .await
-            .map(drop)
-    }
-
-    async fn ending<E: Event<Output = ()>>(&self, event: E, within: Duration) {
-        let outcome = self
-            .dispatcher
-            .dispatch(
-                event,
-                DispatchOptions {
-                    timeout: within.mul_f64(0.8),
-                    grace: within.mul_f64(0.2),
-                    on_error: ErrorPolicy::Collect,
-                    ..DispatchOptions::default()
-                },
-            )
-            .await;
-        match outcome {
-            Ok(outcome) => {
-                for result in outcome.results {
-                    let connector = &*result.connector;
-                    match result.value {
-                        Ok(()) => {
-                            tracing::debug!(servo = %self.spec.name, connector, "{} done", E::NAME);
-                        }
-                        Err(error) => {
-                            tracing::error!(servo = %self.spec.name, connector, "{} failed: {}", E::NAME, error.error);
-                        }
-                    }
-                }
-            }
-            Err(error) => tracing::error!(servo = %self.spec.name, "{} failed: {error}", E::NAME),
-        }
     }
 
     fn request(&self, event: Say) -> Request {
@@ -604,9 +586,23 @@ impl Session {
         }
     }
 
+    /// Sends a request within limits; the log of what goes wrong names the servo.
+    async fn post(
+        &self,
+        client: &dyn OptimizerClient,
+        request: &Request,
+        limits: &Budget,
+        cancel: &CancellationToken,
+    ) -> Result<Response, PostFailure> {
+        let span = tracing::info_span!("request", servo = &*self.spec.name);
+        post_with_retry(client, request, limits, &self.shared.outage, cancel)
+            .instrument(span)
+            .await
+    }
+
     fn enter(&self, phase: Phase) {
         self.child.set_doing(phase.to_string());
-        self.status.send_modify(|s| {
+        self.shared.status.send_modify(|s| {
             s.phase = phase;
             s.since = std::time::Instant::now();
         });

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use servo_protocol::Operation;
@@ -10,6 +10,8 @@ use servo_protocol::Operation;
 /// Where the optimizer loop stands (`spec/optimizer-protocol.md` §10).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// It has not begun.
+    Starting,
     /// Connectors prepare; nothing has been said to the optimizer yet.
     Attaching,
     /// HELLO has not been answered.
@@ -53,14 +55,15 @@ pub struct ServoStatus {
     pub command: Option<CommandStatus>,
     /// The last command that was finished.
     pub last: Option<LastCommand>,
-    /// Why it slept last.
-    pub slept_for: Option<String>,
     /// Why it did not come up the last time it tried; none once it has.
     pub start_failure: Option<String>,
     /// Commands finished so far.
     pub finished: u64,
     /// Of these, how many were not `ok`.
     pub not_ok: u64,
+    /// The last thing that went wrong, and when: a start or a command that failed, an outcome that
+    /// was lost. It stays when all is well again.
+    pub last_error: Option<(SystemTime, String)>,
 }
 
 /// A command in progress.
@@ -74,6 +77,8 @@ pub struct CommandStatus {
     pub started: Instant,
     /// 0 to 100.
     pub percent: f64,
+    /// What a connector said of it last, or what keeps it from beginning.
+    pub message: Option<String>,
 }
 
 /// A finished command.
@@ -87,19 +92,51 @@ pub struct LastCommand {
     pub message: Option<String>,
     /// How long it took.
     pub took: Duration,
+    /// When it ended.
+    pub ended: Instant,
 }
 
 impl Default for ServoStatus {
     fn default() -> Self {
         Self {
-            phase: Phase::Attaching,
+            phase: Phase::Starting,
             since: Instant::now(),
             command: None,
             last: None,
-            slept_for: None,
             start_failure: None,
             finished: 0,
             not_ok: 0,
+            last_error: None,
+        }
+    }
+}
+
+// === impl ServoStatus ===
+
+impl ServoStatus {
+    pub(crate) fn note_error(&mut self, what: impl Into<String>) {
+        self.last_error = Some((SystemTime::now(), what.into()));
+    }
+}
+
+// === impl Phase ===
+
+impl Phase {
+    /// One word for it, as programs are told.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Attaching => "attaching",
+            Self::Connecting => "connecting",
+            Self::Idle => "idle",
+            Self::Polling => "polling",
+            Self::Executing(_) => "executing",
+            Self::Reporting(_) => "reporting",
+            Self::Sleeping { .. } => "sleeping",
+            Self::Waiting { .. } => "waiting",
+            Self::Deprovisioned => "deprovisioned",
+            Self::ShuttingDown => "shutting_down",
+            Self::Ended => "ended",
         }
     }
 }
@@ -107,12 +144,9 @@ impl Default for ServoStatus {
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Phase::Attaching => f.write_str("attaching"),
-            Phase::Connecting => f.write_str("connecting"),
-            Phase::Idle => f.write_str("idle"),
-            Phase::Polling => f.write_str("polling"),
-            Phase::Executing(operation) => write!(f, "executing {operation}"),
-            Phase::Reporting(operation) => write!(f, "reporting {operation}"),
+            Phase::Executing(operation) | Phase::Reporting(operation) => {
+                write!(f, "{} {operation}", self.name())
+            }
             Phase::Sleeping { duration, reason } => {
                 write!(
                     f,
@@ -127,9 +161,8 @@ impl fmt::Display for Phase {
                     servo_messages::Duration::from(*duration)
                 )
             }
-            Phase::Deprovisioned => f.write_str("deprovisioned"),
             Phase::ShuttingDown => f.write_str("shutting down"),
-            Phase::Ended => f.write_str("ended"),
+            other => f.write_str(other.name()),
         }
     }
 }

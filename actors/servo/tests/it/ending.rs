@@ -6,18 +6,10 @@ use serde_json::json;
 use servo_doubles::{Fault, On, Script, ScriptedOptimizer};
 use servo_messages::EventError;
 
-use crate::stage::{Act, LONG, SECOND, Setting, Stage, eventually};
+use crate::stage::{Act, LONG, SECOND, Setting, eventually};
 
 fn long_measure() -> Script {
     Script::new().measure("u1", &[], json!({"duration": "1h"}))
-}
-
-fn position(stage: &Stage, what: &str) -> usize {
-    let happened = stage.world.happened();
-    happened
-        .iter()
-        .position(|h| h == what)
-        .unwrap_or_else(|| panic!("no {what:?} in {happened:?}"))
 }
 
 #[actix_rt::test]
@@ -35,10 +27,10 @@ async fn a_stop_in_the_middle_of_a_measurement_undoes_everything_in_order() {
     assert!(took < SECOND, "{took:?}");
     assert_eq!(stage.goodbye().await, "SIGINT");
     for connector in ["a", "b"] {
-        let shut_down = position(&stage, &format!("{connector} shutdown"));
-        assert!(shut_down < position(&stage, &format!("{connector} detach")));
+        let shut_down = stage.position(&format!("{connector} shutdown"));
+        assert!(shut_down < stage.position(&format!("{connector} detach")));
     }
-    assert!(position(&stage, "b heard") < position(&stage, "b shutdown"));
+    assert!(stage.position("b heard") < stage.position("b shutdown"));
     let received = stage.optimizer.received();
     assert!(!received.iter().any(|r| r.completes("MEASUREMENT")));
     assert_eq!(received.last().unwrap().event, "GOODBYE");
@@ -60,7 +52,7 @@ async fn a_stop_is_bounded_whatever_the_connectors_and_the_optimizer_do() {
     let took = stage.end("SIGTERM").await;
     // 0.5 s for the command, 1 s for the connectors, 1 s for GOODBYE, and what enforcing it takes.
     assert!(took < Duration::from_secs(5), "{took:?}");
-    position(&stage, "b shutdown");
+    stage.position("b shutdown");
 }
 
 #[actix_rt::test]
@@ -122,7 +114,7 @@ async fn one_that_cannot_attach_says_no_hello() {
         .unwrap();
     assert!(failure.contains("b: no such host"), "{failure}");
     assert_eq!(stage.count("HELLO") + stage.count("GOODBYE"), 0);
-    position(&stage, "a detach");
+    stage.position("a detach");
 }
 
 #[actix_rt::test]
@@ -132,8 +124,8 @@ async fn one_that_cannot_start_up_takes_its_leave() {
         .start()
         .await;
     assert_eq!(stage.goodbye().await, "startup failed");
-    position(&stage, "a shutdown");
-    position(&stage, "a detach");
+    stage.position("a shutdown");
+    stage.position("a detach");
     eventually("told", || {
         stage.handle.status().borrow().start_failure.is_some()
     })

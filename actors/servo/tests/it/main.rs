@@ -7,4 +7,5 @@ mod conversation;
 mod ending;
 mod polling;
 mod progress;
+mod puppet;
 mod stage;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ops::Deref,
     sync::{
         Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use servo_assembly::{Assembly, AssemblyError, ServoHandle, ServoPolicy, ServoSpec};
+use servo_assembly::{Assembly, AssemblyError, ServoHandle, ServoPolicy, ServoSpec, ServoStatus};
 use servo_dispatch::{
     Adjust, Attach, Before, BeforeError, BoxError, Connector, ConnectorContext, ConnectorPolicy,
     ConnectorType, Describe, Detach, HandlerContext, Measure, Metadata, On, Routes, Shutdown,
@@ -24,13 +25,17 @@ use servo_messages::{
     Component, DataPoint, Description, EventError, Measurement, Metric, RangeSetting, Reading, Unit,
 };
 use servo_protocol::{
-    Budget, HttpOptimizer, OpsaniEndpoint, ProxyChoice, TokenSource, Transport, Trust,
+    Budget, HttpOptimizer, OpsaniEndpoint, OptimizerClient, ProxyChoice, TokenSource, Transport,
+    Trust,
 };
 use servo_supervision::{Backoff, Intensity, Root, install_panic_hook};
+use tokio::time::Instant;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 /// How long anything may take on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
+/// The servo of a [`Scene`].
+pub(crate) const SERVO: &str = "dev.opsani.com/app1";
 const AGENT: &str = "github.com/example/servo v0.1.0";
 
 /// What a connector does about an event.
@@ -68,12 +73,26 @@ pub(crate) struct ProbeConfig {
 }
 
 /// A servo whose connectors are `a` and `b`.
-pub(crate) struct Stage {
-    pub(crate) optimizer: ScriptedOptimizer,
+pub(crate) struct Scene {
     pub(crate) world: Arc<World>,
     pub(crate) handle: ServoHandle,
     pub(crate) root: Root,
-    assembly: Assembly,
+    pub(crate) assembly: Assembly,
+    pub(crate) spec: ServoSpec,
+}
+
+/// The same in conversation with an optimizer over HTTP.
+pub(crate) struct Stage {
+    pub(crate) optimizer: ScriptedOptimizer,
+    scene: Scene,
+}
+
+impl Deref for Stage {
+    type Target = Scene;
+
+    fn deref(&self) -> &Scene {
+        &self.scene
+    }
 }
 
 /// How to set one up.
@@ -111,12 +130,34 @@ impl Setting {
         self
     }
 
+    /// The times of production: for a clock that is paused.
+    pub(crate) fn unhurried(mut self) -> Self {
+        self.policy = ServoPolicy::default();
+        self
+    }
+
     pub(crate) fn policy(mut self, change: impl FnOnce(&mut ServoPolicy)) -> Self {
         change(&mut self.policy);
         self
     }
 
+    /// Takes no script: the optimizer is `client`.
+    pub(crate) fn quiet() -> Self {
+        Self::of(Script::new())
+    }
+
     pub(crate) async fn start(self) -> Stage {
+        let optimizer = ScriptedOptimizer::start(self.script.clone());
+        (self.before)(&optimizer);
+        let client = Arc::new(client(&optimizer));
+        Stage {
+            scene: self.with(client).await,
+            optimizer,
+        }
+    }
+
+    /// Starts the servo in conversation with `client`.
+    pub(crate) async fn with(self, client: Arc<dyn OptimizerClient>) -> Scene {
         install_panic_hook();
         let world = Arc::<World>::default();
         for (connector, event, act) in self.acts {
@@ -126,8 +167,6 @@ impl Setting {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
         WORLDS.lock().unwrap().insert(id, world.clone());
-        let optimizer = ScriptedOptimizer::start(self.script);
-        (self.before)(&optimizer);
         let config = ProbeConfig {
             world: id,
             adjusts: self.adjusts,
@@ -136,9 +175,9 @@ impl Setting {
             .parse(serde_yaml::to_value(config).unwrap())
             .unwrap();
         let spec = ServoSpec {
-            name: "dev.opsani.com/app1".into(),
+            name: SERVO.into(),
             servo_uid: Some("deployment-1".to_owned()),
-            optimizer: Some(Arc::new(client(&optimizer))),
+            optimizer: Some(client),
             connectors: vec![("a".into(), probe.clone()), ("b".into(), probe)],
             settings: std::sync::Arc::default(),
             policy: self.policy,
@@ -152,13 +191,13 @@ impl Setting {
             .start_child(assembly_spec, LONG)
             .await
             .unwrap();
-        let handle = assembly.add(spec).await.unwrap();
-        Stage {
-            optimizer,
+        let handle = assembly.add(spec.clone()).await.unwrap();
+        Scene {
             world,
             handle,
             root,
             assembly,
+            spec,
         }
     }
 }
@@ -179,7 +218,7 @@ fn client(optimizer: &ScriptedOptimizer) -> HttpOptimizer {
 }
 
 /// The usual rules with short times.
-fn quick() -> ServoPolicy {
+pub(crate) fn quick() -> ServoPolicy {
     let millis = Duration::from_millis;
     ServoPolicy {
         cancel_grace: millis(300),
@@ -195,6 +234,7 @@ fn quick() -> ServoPolicy {
             max_time: Some(SECOND),
             ..Budget::goodbye()
         },
+        restart: Backoff::try_new(millis(1), millis(20), LONG).unwrap(),
         connectors: ConnectorPolicy {
             backoff: Backoff::try_new(millis(1), millis(20), LONG).unwrap(),
             intensity: Intensity::try_new(5, LONG).unwrap(),
@@ -260,16 +300,6 @@ impl Stage {
         self.assembly.add(spec).await
     }
 
-    /// Ends the servo; returns how long that took.
-    pub(crate) async fn end(&self, reason: &str) -> Duration {
-        let began = std::time::Instant::now();
-        self.assembly
-            .remove("dev.opsani.com/app1", reason)
-            .await
-            .unwrap();
-        began.elapsed()
-    }
-
     /// What the GOODBYE said.
     pub(crate) async fn goodbye(&self) -> String {
         self.seen("GOODBYE", 1).await;
@@ -277,11 +307,55 @@ impl Stage {
         let goodbye = received.iter().find(|r| r.event == "GOODBYE").unwrap();
         goodbye.param["reason"].as_str().unwrap().to_owned()
     }
+}
+
+// === impl Scene ===
+
+impl Scene {
+    /// Ends the servo; returns how long that took.
+    pub(crate) async fn end(&self, reason: &str) -> Duration {
+        let began = Instant::now();
+        self.assembly.remove(SERVO, reason).await.unwrap();
+        began.elapsed()
+    }
 
     pub(crate) fn restarts_of(&self, connector: &str) -> u64 {
         let snapshot = self.root.snapshot();
-        let path = format!("root/assembly/dev.opsani.com/app1/{connector}");
+        let path = format!("root/assembly/{SERVO}/{connector}");
         snapshot.find(&path).map_or(0, |child| child.restarts)
+    }
+
+    pub(crate) fn status(&self) -> ServoStatus {
+        self.handle.status().borrow().clone()
+    }
+
+    /// Waits until this is true of the servo.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        is_true: impl Fn(&ServoStatus) -> bool,
+    ) -> ServoStatus {
+        let mut status = self.handle.status();
+        let there = status.wait_for(|status| is_true(status));
+        match tokio::time::timeout(86_400 * SECOND, there).await {
+            Ok(Ok(status)) => status.clone(),
+            _ => panic!("{what}: not in time, but {:?}", self.status()),
+        }
+    }
+
+    /// How often this happened.
+    pub(crate) fn times(&self, what: &str) -> usize {
+        let happened = self.world.happened();
+        happened.iter().filter(|h| *h == what).count()
+    }
+
+    /// Where in the order of things this happened first.
+    pub(crate) fn position(&self, what: &str) -> usize {
+        let happened = self.world.happened();
+        happened
+            .iter()
+            .position(|h| h == what)
+            .unwrap_or_else(|| panic!("no {what:?} in {happened:?}"))
     }
 }
 
