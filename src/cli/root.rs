@@ -4,11 +4,13 @@
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
 use secrecy::SecretString;
 use servo_dispatch::Registry;
+use tokio::sync::Semaphore;
 
 use super::{Failure, completions::Shell};
 use crate::{
@@ -30,7 +32,7 @@ pub(super) struct RootOptions {
     #[arg(short = 'n', long, value_name = "NAME")]
     name: Option<String>,
 
-    /// Run no more than this many servos, the first ones
+    /// With run: let no more than this many servos carry out a command at a time; with other commands: act on so many servos, the first ones
     #[arg(long, value_name = "N", value_parser = limit)]
     limit: Option<NonZeroUsize>,
 
@@ -277,7 +279,15 @@ impl Context {
         Ok(Selection { servos, several })
     }
 
-    /// As [`Context::servos`], and no more of them than `--limit` lets run.
+    /// What `--limit` lets servos do at a time: a permit for each command that is carried out
+    /// (`spec/optimizer-protocol.md` §17).
+    pub(super) fn commands(&self) -> Option<Arc<Semaphore>> {
+        self.limit
+            .map(|limit| Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS))))
+    }
+
+    /// As [`Context::servos`], and no more of them than `--limit` allows: for commands that act once
+    /// and end.
     pub(super) fn running_servos(&self, options: &LoadOptions<'_>) -> Result<Selection, Failure> {
         let mut selection = self.servos(options)?;
         if let Some(limit) = self.limit

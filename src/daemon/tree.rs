@@ -124,14 +124,17 @@ pub fn servo_spec(config: ServoConfig, optimizer: Option<Arc<dyn OptimizerClient
     }
 }
 
-/// How requests to the optimizer are retried (`spec/config-and-cli.md` §2.4).
+/// The times that the `settings` stanza gives (`spec/optimizer-protocol.md` §22).
 fn policy(settings: &CommonConfig) -> ServoPolicy {
-    let policy = ServoPolicy::default();
+    let policy = ServoPolicy::default().ending_within(settings.shutdown_grace.as_std());
     ServoPolicy {
         connect: Budget::connect_of(settings),
         requests: Budget::standard_of(settings),
         progress: policy.progress.within(settings),
         goodbye: policy.goodbye.within(settings),
+        cancel_grace: settings.cancel_grace.as_std(),
+        progress_interval: settings.progress_interval.as_std(),
+        command_timeout: settings.command_timeout.map(servo_messages::Duration::as_std),
         ..policy
     }
 }
