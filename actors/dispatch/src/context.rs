@@ -164,6 +164,15 @@ impl HandlerContext {
         }
     }
 
+    /// What the handler is told, once more: for code around it.
+    pub(crate) fn same_handler(&self) -> Self {
+        Self {
+            call: self.call.clone(),
+            started: self.started,
+            turn: self.turn.clone(),
+        }
+    }
+
     /// Name of the servo.
     pub fn servo(&self) -> &str {
         &self.call.shared.servo
@@ -351,6 +360,26 @@ impl HandlerContext {
         .await
     }
 
+    pub(crate) fn connector_name(&self) -> Arc<str> {
+        self.call.connector.clone()
+    }
+
+    /// What ties a dispatch to this handler's own.
+    pub(crate) fn nesting(
+        &self,
+        options: DispatchOptions,
+    ) -> (&DispatcherRef, DispatchOptions, Nesting) {
+        let shared = &self.call.shared;
+        let nesting = Nesting {
+            chain: shared
+                .chain
+                .push(shared.event.clone(), self.call.connector.clone()),
+            not_after: Some(shared.deadline),
+            personal: false,
+        };
+        (&shared.dispatcher, options.nested(&self.call), nesting)
+    }
+
     /// Makes a dispatch that is tied to this handler's own.
     async fn nested<'a, T, D>(
         &'a self,
@@ -360,17 +389,10 @@ impl HandlerContext {
     where
         D: Future<Output = T>,
     {
-        let shared = &self.call.shared;
-        let nesting = Nesting {
-            chain: shared
-                .chain
-                .push(shared.event.clone(), self.call.connector.clone()),
-            not_after: Some(shared.deadline),
-        };
         let asked_to_end = options.cancel.clone();
-        let options = options.nested(&self.call);
+        let (dispatcher, options, nesting) = self.nesting(options);
         let end = options.cancel.clone();
-        let dispatch = begin(&shared.dispatcher, options, nesting);
+        let dispatch = begin(dispatcher, options, nesting);
         tokio::pin!(dispatch);
         tokio::select! {
             biased;

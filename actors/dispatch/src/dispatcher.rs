@@ -13,14 +13,16 @@ use actix::{
 };
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
+use servo_messages::CommonConfig;
 use servo_supervision::{AskError, ChildRef, ChildSpec, Supervised};
 
 use crate::{
+    annexe::{self, Annexe},
     bus::Bus,
     clock::Clock,
     context::{CallShared, now},
     dynamic::DynamicEvent,
-    event::{Category, Event},
+    event::{Category, Event, interned},
     exchange::Exchange,
     handler::Key,
     lifecycle::Milestone,
@@ -40,10 +42,10 @@ const OVERHEAD: Duration = Duration::from_secs(10);
 
 /// Routes the events of one servo to its connectors.
 pub struct Dispatcher {
-    servo: Arc<str>,
+    pub(crate) servo: Arc<str>,
     bus: Bus,
     /// For nested dispatches.
-    reference: DispatcherRef,
+    pub(crate) reference: DispatcherRef,
     clock: Clock,
 }
 
@@ -56,6 +58,9 @@ struct Reached {
     bus: Bus,
     exchange: Exchange,
     homes: Homes,
+    /// How the servo's connectors reach others over the network.
+    settings: OnceLock<Arc<CommonConfig>>,
+    annexe: OnceLock<Box<Annexe>>,
 }
 
 struct Dispatch<E: Event> {
@@ -90,12 +95,14 @@ impl Dispatcher {
                 clock: Clock::default(),
             })
         })
-        .shutdown(Exchange::DRAIN + Duration::from_secs(1));
+        .shutdown(Annexe::CLOSING + Exchange::DRAIN + Duration::from_secs(1));
         let reference = DispatcherRef(Arc::new(Reached {
             actor: spec.reference(),
             bus,
             exchange,
             homes: Homes::default(),
+            settings: OnceLock::new(),
+            annexe: OnceLock::new(),
         }));
         // A fresh cell: nothing else can have filled it.
         let _ = own.set(reference.clone());
@@ -111,15 +118,27 @@ impl Actor for Dispatcher {
     }
 }
 
+impl Drop for Dispatcher {
+    fn drop(&mut self) {
+        annexe::outlive(&self.reference);
+    }
+}
+
 impl Supervised for Dispatcher {
     /// The last of its servo to stop, it ends the servo's exchange.
     fn stop(&mut self, ctx: &mut Self::Context) {
         let exchange = self.reference.exchange().clone();
-        if !exchange.is_running() {
+        if self.reference.newcomers().is_none() && !exchange.is_running() {
             ctx.stop();
             return;
         }
-        let drained = async move { exchange.shutdown().await };
+        let reference = self.reference.clone();
+        let drained = async move {
+            if let Some(annexe) = reference.newcomers() {
+                annexe.close().await;
+            }
+            exchange.shutdown().await
+        };
         ctx.spawn(
             drained
                 .into_actor(self)
@@ -149,11 +168,11 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             command_uid,
             progress,
         } = options;
-        let milestone = (E::CATEGORY == Category::Lifecycle)
+        let lifecycle = (E::CATEGORY == Category::Lifecycle)
             .then(Milestone::of::<E>)
             .flatten();
         // What a connector does by itself must not meddle with its undoing (spec/events-and-checks.md §5).
-        let ends = match milestone {
+        let ends = match lifecycle {
             Some(Milestone::Shutdown) => [TaskKind::Repeating, TaskKind::Publisher].as_slice(),
             Some(Milestone::Detach) => TaskKind::ALL.as_slice(),
             Some(Milestone::Attach | Milestone::Startup) | None => &[],
@@ -166,7 +185,11 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             };
             self.reference.homes().end(ends, is_meant);
         }
-        let table = self.bus.snapshot();
+        let milestone = lifecycle.filter(|_| !nesting.personal);
+        let table = match milestone {
+            Some(milestone) => self.bus.begin(milestone),
+            None => self.bus.snapshot(),
+        };
         let handlers = table.handlers::<E>(&key);
         let began = now();
         let deadline = nesting.deadline(began, timeout);
@@ -176,7 +199,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             event: match (&handlers, key) {
                 (Some(handlers), _) => handlers.event.clone(),
                 (None, Key::Named(name)) => name,
-                (None, Key::Typed(_)) => E::NAME.into(),
+                (None, Key::Typed(_)) => interned(E::NAME),
             },
             command_uid,
             deadline,
@@ -192,6 +215,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             handlers,
             table,
             bus: self.bus.clone(),
+            milestone,
             clock: self.clock.clone(),
             shared: Arc::new(shared),
             scope,
@@ -298,7 +322,12 @@ impl DispatcherRef {
         }
         let name: Arc<str> = name.into();
         let key = Key::Named(name.clone());
-        if table.handlers::<DynamicEvent>(&key).is_none() {
+        if let Some(declaration) = table.declared(&name) {
+            if let Some(message) = declaration.problem(&args) {
+                let event = name.to_string();
+                return Box::pin(async move { Err(DispatchError::Arguments { event, message }) });
+            }
+        } else if table.handlers::<DynamicEvent>(&key).is_none() {
             let error = DispatchError::UnknownEvent {
                 nearest: nearest(&name, &table.addressable()),
                 name: name.to_string(),
@@ -331,6 +360,33 @@ impl DispatcherRef {
 
     pub(crate) fn homes(&self) -> &Homes {
         &self.0.homes
+    }
+
+    pub(crate) fn actor(&self) -> &ChildRef<Dispatcher> {
+        &self.0.actor
+    }
+
+    /// Name of the servo.
+    pub(crate) fn servo(&self) -> &Arc<str> {
+        self.0.exchange.servo()
+    }
+
+    /// Newcomers reach others as the connectors do that the servo began with.
+    pub(crate) fn remember(&self, settings: &Arc<CommonConfig>) {
+        self.0.settings.get_or_init(|| settings.clone());
+    }
+
+    pub(crate) fn settings(&self) -> Arc<CommonConfig> {
+        self.0.settings.get().cloned().unwrap_or_default()
+    }
+
+    /// Where connectors live that have joined while the servo ran; none if nobody ever did.
+    pub(crate) fn newcomers(&self) -> Option<&Annexe> {
+        self.0.annexe.get().map(|annexe| &**annexe)
+    }
+
+    pub(crate) fn annexe(&self) -> &Annexe {
+        self.0.annexe.get_or_init(Box::default)
     }
 
     async fn send<E: Event>(

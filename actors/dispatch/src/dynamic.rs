@@ -1,16 +1,23 @@
 //! Events that are known by name only: declared at run time, or typed ones seen from outside.
 
-use std::{any::Any, marker::PhantomData, rc::Rc, sync::Arc};
+use std::{
+    any::{Any, TypeId},
+    marker::PhantomData,
+    rc::Rc,
+    sync::Arc,
+};
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
+use servo_messages::EventError;
 
 use crate::{
     bus::{Seat, Table},
     context::HandlerContext,
+    declared::{EventRefused, ValueKind},
     dispatcher::DispatcherRef,
-    event::{Category, Event, Stage},
-    handler::{Call, CallFuture, Handler, Key},
+    event::{Category, Event, Stage, interned},
+    handler::{Call, CallFuture, Failure, Handler, Key, Results},
     options::{DispatchError, DispatchOptions, DispatchOutcome, EventResult, Nesting},
 };
 
@@ -48,8 +55,17 @@ pub trait JsonEvent: Event {
 
 /// Carries a typed event into the dynamic lane and back.
 pub(crate) trait Bridge: Send + Sync {
+    /// The typed event.
+    fn event(&self) -> TypeId;
+
     /// Adds a handler that works on JSON to the handlers of the typed event.
-    fn bind(&self, table: &mut Table, seat: &Seat, stage: Stage, call: DynamicCall);
+    fn bind(
+        &self,
+        table: &mut Table,
+        seat: &Arc<Seat>,
+        stage: Stage,
+        call: DynamicCall,
+    ) -> Result<(), EventRefused>;
 
     /// Dispatches the typed event from JSON arguments.
     fn dispatch(
@@ -77,7 +93,7 @@ fn silently<T: Default + 'static>(
     event: DynamicEvent,
     cx: HandlerContext,
 ) -> CallFuture<T> {
-    let done = call(host, Arc::new(event), cx);
+    let done = call.run(host, Arc::new(event), cx);
     Box::pin(async move { done.await.map(|_| T::default()) })
 }
 
@@ -92,26 +108,35 @@ fn results_value<T>(results: &[EventResult<T>], output: impl Fn(&T) -> Value) ->
 }
 
 impl<E: JsonEvent> Bridge for TypedBridge<E> {
-    fn bind(&self, table: &mut Table, seat: &Seat, stage: Stage, call: DynamicCall) {
-        let name: Arc<str> = E::NAME.into();
-        let event = move |args| DynamicEvent {
-            name: name.clone(),
+    fn event(&self) -> TypeId {
+        TypeId::of::<E>()
+    }
+
+    fn bind(
+        &self,
+        table: &mut Table,
+        seat: &Arc<Seat>,
+        stage: Stage,
+        call: DynamicCall,
+    ) -> Result<(), EventRefused> {
+        let event = |args| DynamicEvent {
+            name: interned(E::NAME),
             args,
         };
         let handler: Handler<E> = match stage {
-            Stage::Before => Handler::Before(Arc::new(move |host, typed, cx| {
+            Stage::Before => Handler::Before(Call::of(move |host, typed: Arc<E>, cx| {
                 silently(&call, host, event(typed.arguments()), cx)
             })),
             // What a JSON handler answers has no place among typed results.
-            Stage::On => Handler::On(Arc::new(move |host, typed, cx| {
+            Stage::On => Handler::On(Call::of(move |host, typed: Arc<E>, cx| {
                 silently(&call, host, event(typed.arguments()), cx)
             })),
-            Stage::After => Handler::After(Arc::new(move |host, results, cx| {
+            Stage::After => Handler::After(Call::of(move |host, results: Results<E>, cx| {
                 let results = results_value(&results, E::output_value);
                 silently(&call, host, event(results), cx)
             })),
         };
-        table.push(Key::of::<E>(), E::NAME, seat, handler);
+        table.push(Key::of::<E>(), &interned(E::NAME), seat, handler)
     }
 
     fn dispatch(
@@ -147,19 +172,27 @@ impl<E: JsonEvent> Bridge for TypedBridge<E> {
 /// Adds a handler of an event that has no type.
 pub(crate) fn bind_untyped(
     table: &mut Table,
-    seat: &Seat,
+    seat: &Arc<Seat>,
     name: Arc<str>,
     stage: Stage,
     call: DynamicCall,
-) {
+) -> Result<(), EventRefused> {
+    // What happens is declared by who makes it happen; what happens around it needs that to exist.
+    if stage != Stage::On && !table.knows(&name) {
+        return Err(EventRefused::Unknown(name));
+    }
+    let result = table.declared(&name).map_or(ValueKind::Any, |d| d.result());
     let handler: Handler<DynamicEvent> = match stage {
-        Stage::Before => Handler::Before(Arc::new(move |host, event, cx| {
+        Stage::Before => Handler::Before(Call::of(move |host, event: Arc<DynamicEvent>, cx| {
             silently(&call, host, (*event).clone(), cx)
         })),
-        Stage::On => Handler::On(call),
+        Stage::On if result == ValueKind::Any => Handler::On(call),
+        Stage::On => Handler::On(Call::of(move |host, event, cx| {
+            answering(result, &call, host, event, cx)
+        })),
         Stage::After => {
             let name = name.clone();
-            Handler::After(Arc::new(move |host, results, cx| {
+            Handler::After(Call::of(move |host, results: Results<DynamicEvent>, cx| {
                 let event = DynamicEvent {
                     name: name.clone(),
                     args: results_value(&results, Value::clone),
@@ -168,5 +201,28 @@ pub(crate) fn bind_untyped(
             }))
         }
     };
-    table.push(Key::Named(name.clone()), &name, seat, handler);
+    table.push(Key::Named(name.clone()), &name, seat, handler)
+}
+
+/// Runs a JSON handler that has to answer something of a certain kind.
+fn answering(
+    kind: ValueKind,
+    call: &DynamicCall,
+    host: Rc<dyn Any>,
+    event: Arc<DynamicEvent>,
+    cx: HandlerContext,
+) -> CallFuture<Option<Value>> {
+    let name = event.name.clone();
+    let done = call.run(host, event, cx);
+    Box::pin(async move {
+        match done.await? {
+            Some(value) if !kind.admits(&value) => {
+                let given = ValueKind::named(&value);
+                Err(Failure::Error(EventError::failed(format!(
+                    "the handler of '{name}' answered {given}, and not {kind}"
+                ))))
+            }
+            answer => Ok(answer),
+        }
+    })
 }

@@ -1,17 +1,21 @@
 //! What an event is, and the three stages in which connectors take part in it.
 
 use std::{
+    collections::BTreeMap,
     fmt::{self, Debug},
     str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use thiserror::Error;
+
+use crate::around::Around;
 
 /// A typed request that is dispatched to the connectors of one servo.
 ///
 /// The type is the event's identity: a handler is bound to it by the compiler. [`Event::NAME`]
 /// is for the edges only: logs, the command line, configuration (`spec/events-and-checks.md` §2.1).
-pub trait Event: Debug + Send + Sync + 'static {
+pub trait Event: Debug + Send + Sync + Sized + 'static {
     /// What one `on` handler contributes.
     type Output: Clone + Debug + Send + Sync + 'static;
 
@@ -20,6 +24,10 @@ pub trait Event: Debug + Send + Sync + 'static {
 
     /// What kind of event it is, for listings and default deadlines.
     const CATEGORY: Category;
+
+    /// Set-up and tear-down around each `on` handler, for an event that is
+    /// [`Surrounded`](crate::Surrounded).
+    const AROUND: Option<Around<Self>> = None;
 }
 
 /// Groups events by what they are for (`spec/events-and-checks.md` §1).
@@ -107,6 +115,13 @@ pub enum EventNameError {
     /// Neither `before` nor `on` nor `after`.
     #[error("unsupported value for Preposition '{0}': expected before, on or after")]
     Stage(String),
+}
+
+/// The name of a typed event, as all servos share it: there are few such events, and many servos.
+pub(crate) fn interned(name: &'static str) -> Arc<str> {
+    static NAMES: Mutex<BTreeMap<&'static str, Arc<str>>> = Mutex::new(BTreeMap::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    names.entry(name).or_insert_with(|| name.into()).clone()
 }
 
 // === impl EventName ===

@@ -28,14 +28,20 @@ pub(crate) type CallFuture<T> = LocalBoxFuture<'static, Result<T, Failure>>;
 /// What all `on` handlers of a dispatch contributed.
 pub(crate) type Results<E> = Arc<Vec<EventResult<<E as Event>::Output>>>;
 /// Runs a handler of the connector that it is given, on an argument of the type `A`.
-pub(crate) type Call<A, T> =
-    Arc<dyn Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync>;
+pub(crate) enum Call<A, T> {
+    /// It knows the connector's type and nothing else, as most do: each servo holds some, and this takes no memory
+    /// elsewhere.
+    Plain(fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T>),
+    Closure(Arc<dyn Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync>),
+}
+
+/// Runs an `on` handler; `None` contributes no result.
+pub(crate) type OnCall<E> = Call<E, Option<<E as Event>::Output>>;
 
 /// One handler of one connector.
 pub(crate) enum Handler<E: Event> {
     Before(Call<E, ()>),
-    /// `None` is a handler that contributes no result.
-    On(Call<E, Option<E::Output>>),
+    On(OnCall<E>),
     After(Call<Vec<EventResult<E::Output>>, ()>),
 }
 
@@ -44,6 +50,37 @@ pub(crate) enum Handler<E: Event> {
 pub(crate) enum Key {
     Typed(TypeId),
     Named(Arc<str>),
+}
+
+// === impl Call ===
+
+impl<A, T> Call<A, T> {
+    pub(crate) fn of(
+        call: impl Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync + 'static,
+    ) -> Self {
+        Self::Closure(Arc::new(call))
+    }
+
+    pub(crate) fn run(
+        &self,
+        host: Rc<dyn Any>,
+        argument: Arc<A>,
+        cx: HandlerContext,
+    ) -> CallFuture<T> {
+        match self {
+            Self::Plain(call) => call(host, argument, cx),
+            Self::Closure(call) => call(host, argument, cx),
+        }
+    }
+}
+
+impl<A, T> Clone for Call<A, T> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Plain(call) => Self::Plain(*call),
+            Self::Closure(call) => Self::Closure(call.clone()),
+        }
+    }
 }
 
 // === impl Handler ===
@@ -108,13 +145,17 @@ impl Failure {
     ) -> HandlerError {
         let event = &shared.event;
         let error = match self {
-            Failure::Error(error) if error.kind == ErrorKind::Cancelled => EventError::failed(
-                format!("{error} (only a before handler may cancel an event)"),
-            ),
+            Failure::Error(error) if error.kind == ErrorKind::Cancelled => {
+                EventError::failed(format!(
+                    "Cannot cancel an event from {} handler: {error}",
+                    article(stage)
+                ))
+            }
             Failure::Error(error) => error,
             // Dynamic handlers share one type for all stages, so a veto can come from anywhere.
             Failure::Veto(reason) => EventError::failed(format!(
-                "Cannot cancel an event from an {stage} handler: {reason}"
+                "Cannot cancel an event from {} handler: {reason}",
+                article(stage)
             )),
             Failure::Ended(AskError::Died { exit, .. }) => unclassified(format!(
                 "the connector ended while it handled {stage}:{event}: {exit}"
@@ -127,6 +168,14 @@ impl Failure {
             stage,
             error,
         }
+    }
+}
+
+fn article(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Before => "a before",
+        Stage::On => "an on",
+        Stage::After => "an after",
     }
 }
 

@@ -28,6 +28,7 @@ use crate::{
     handler::{CallFuture, Failure},
     lifecycle::CatchUp,
     options::DispatchOptions,
+    repeating::Tenure,
     stop::Stop,
 };
 
@@ -37,7 +38,8 @@ use crate::{
 /// the actor: its supervisor learns the cause and builds a new connector, and whoever waits for an
 /// answer gets an error at once.
 pub struct ConnectorActor<C: Connector> {
-    connector: Rc<C>,
+    /// None of one that only starts to end: it was removed while it was down.
+    connector: Option<Rc<C>>,
     child: ChildContext,
     seat: Arc<Residence<C>>,
 }
@@ -54,6 +56,8 @@ pub(crate) struct Residence<C> {
 pub(crate) trait Door: Send + Sync {
     /// Has the connector run `errand`; waits for one that is being restarted.
     fn enter(&self, errand: Arc<dyn Errand>) -> LocalBoxFuture<'static, Result<(), Failure>>;
+    /// Ends the connector for good, at once or, when it is down, as soon as it would start again.
+    fn dismiss(&self) -> LocalBoxFuture<'static, ()>;
 }
 
 /// What a connector is asked to run. Asked for again, it goes on where it was when the connector ended.
@@ -74,6 +78,17 @@ impl Message for Enter {
     type Result = ();
 }
 
+/// Tells a connector that it was removed from its servo.
+struct Leave;
+
+impl Message for Leave {
+    type Result = ();
+}
+
+/// How long a connector that was removed is waited for.
+const DISMISSAL: Duration = Duration::from_secs(10);
+/// How often it looks whether it is gone.
+const DISMISSAL_LOOK: Duration = Duration::from_millis(5);
 /// How long a dispatch waits for a connector that is being restarted.
 const RESTART_PATIENCE: Duration = Duration::from_secs(10);
 /// How often it looks whether the connector was given up meanwhile.
@@ -88,9 +103,9 @@ struct CannotCatchUp {
 }
 
 impl<C: Connector> ConnectorActor<C> {
-    pub(crate) fn new(connector: C, child: ChildContext, seat: Arc<Residence<C>>) -> Self {
+    pub(crate) fn new(connector: Option<C>, child: ChildContext, seat: Arc<Residence<C>>) -> Self {
         Self {
-            connector: Rc::new(connector),
+            connector: connector.map(Rc::new),
             child,
             seat,
         }
@@ -181,14 +196,14 @@ impl<C: Connector> Actor for ConnectorActor<C> {
     /// One that starts when its servo is up already (it was restarted, or it joined late) goes
     /// through `attach` and `startup` first; what it is asked meanwhile waits.
     fn started(&mut self, ctx: &mut Self::Context) {
+        let Some(connector) = self.connector.clone() else {
+            ctx.stop();
+            return;
+        };
         if !self.seat.has_missed_something() {
             return;
         }
-        let (connector, child, seat) = (
-            self.connector.clone(),
-            self.child.clone(),
-            self.seat.clone(),
-        );
+        let (child, seat) = (self.child.clone(), self.seat.clone());
         let catching_up = async move { seat.catch_up(connector, &child).await };
         ctx.wait(catching_up.into_actor(self).map(|done, this, ctx| {
             if let Err(error) = done {
@@ -200,7 +215,16 @@ impl<C: Connector> Actor for ConnectorActor<C> {
 }
 
 impl<C: Connector> Residence<C> {
+    pub(crate) fn tenure(&self) -> Tenure {
+        let homes = self.dispatcher.homes();
+        homes.tenure(&self.name).unwrap_or(Tenure::Leaving)
+    }
+
     fn has_missed_something(&self) -> bool {
+        // Whoever adds a newcomer brings it up.
+        if self.tenure() != Tenure::Settled {
+            return false;
+        }
         let reached = self.dispatcher.bus().reached();
         self.catch_up.iter().any(|c| reached.has_passed(c))
     }
@@ -243,15 +267,41 @@ impl<C: Connector> Handler<Enter> for ConnectorActor<C> {
     type Result = ResponseActFuture<Self, ()>;
 
     fn handle(&mut self, Enter(errand): Enter, _: &mut Self::Context) -> Self::Result {
+        let Some(connector) = &self.connector else {
+            return Box::pin(std::future::ready(()).into_actor(self));
+        };
         let host = Host {
-            connector: self.connector.clone(),
+            connector: connector.clone(),
             child: self.child.clone(),
         };
         Box::pin(errand.run(host).into_actor(self))
     }
 }
 
+impl<C: Connector> Handler<Leave> for ConnectorActor<C> {
+    type Result = ();
+
+    fn handle(&mut self, _: Leave, ctx: &mut Self::Context) {
+        ctx.stop();
+    }
+}
+
 impl<C: Connector> Door for ChildRef<ConnectorActor<C>> {
+    fn dismiss(&self) -> LocalBoxFuture<'static, ()> {
+        let actor = self.clone();
+        Box::pin(async move {
+            if actor.try_tell(Leave).is_err() {
+                return;
+            }
+            let gone = async {
+                while actor.is_up() {
+                    tokio::time::sleep(DISMISSAL_LOOK).await;
+                }
+            };
+            let _ = tokio::time::timeout(DISMISSAL, gone).await;
+        })
+    }
+
     fn enter(&self, errand: Arc<dyn Errand>) -> LocalBoxFuture<'static, Result<(), Failure>> {
         let actor = self.clone();
         Box::pin(async move {

@@ -21,11 +21,14 @@
 //! What this crate must not know: optimizers and their protocol, files and the command line, any
 //! particular connector.
 
+mod annexe;
+mod around;
 mod bus;
 mod checks;
 mod clock;
 mod connector;
 mod context;
+mod declared;
 mod dispatcher;
 mod dynamic;
 mod event;
@@ -33,6 +36,7 @@ mod exchange;
 mod handler;
 mod host;
 mod lifecycle;
+mod membership;
 mod options;
 #[cfg(doctest)]
 mod refused;
@@ -45,7 +49,8 @@ mod standard;
 mod stop;
 mod visit;
 
-pub use bus::{Bus, DuplicateConnector, RouteInfo};
+pub use around::{Around, Surrounded};
+pub use bus::{Bus, DuplicateConnector, JoinError, RouteInfo};
 pub use checks::{
     Check, CheckEvent, CheckFailure, CheckFilter, CheckId, CheckOf, CheckOutcome, CheckPolicy,
     CheckReport, CheckResult, CheckRun, CheckRunActor, CheckRunEnd, CheckRunLost, CheckRunOutcome,
@@ -58,6 +63,7 @@ pub use connector::{
     ConnectorCommand, ConnectorContext, Maturity, Metadata, On,
 };
 pub use context::{Chain, HandlerContext, ProgressSink, ProgressUpdate};
+pub use declared::{EventDeclaration, EventRefused, ValueKind};
 pub use dispatcher::{Dispatcher, DispatcherRef};
 pub use dynamic::{DynamicEvent, JsonEvent};
 pub use event::{Category, Event, EventName, EventNameError, Stage};
@@ -70,12 +76,16 @@ pub use exchange::{
     Transformer, TransformerError, Transforming, TypedChannel, TypedSubscription,
 };
 pub use host::ConnectorActor;
+pub use membership::{
+    AddConnectorError, ConnectorHandle, NewConnector, RemoveConnectorError, WhichConnector,
+};
 pub use options::{
     DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, HandlerError, Scope,
     Stages, Veto,
 };
 pub use registry::{
-    ConfiguredConnector, ConnectorPolicy, ConnectorType, Mount, Registry, StanzaError,
+    Arrival, ConfiguredConnector, ConnectorPolicy, ConnectorType, Mount, Place, Registry,
+    StanzaError,
 };
 pub use repeating::{
     Every, StartError, TaskHandle, TaskKind, Tasks, Tick, UnknownTask, current_message,

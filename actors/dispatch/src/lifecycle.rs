@@ -34,9 +34,20 @@ pub(crate) enum Milestone {
 #[derive(Debug, Default)]
 pub(crate) struct Reached(AtomicU8);
 
-const NOTHING: u8 = 0;
-const ATTACHED: u8 = 1;
-const STARTED: u8 = 2;
+/// Where a servo stands between its beginning and its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(crate) enum Standing {
+    Nothing,
+    /// On the way down nothing starts any more.
+    Ending,
+    /// `attach` was dispatched.
+    Attaching,
+    Attached,
+    /// `startup` was dispatched.
+    Starting,
+    Started,
+}
 
 /// A handler that a connector which starts late runs before anything else; `attach` ahead of
 /// `startup`, whatever the order of registration.
@@ -44,7 +55,7 @@ pub(crate) struct CatchUp<C> {
     /// The event's name.
     pub(crate) event: &'static str,
     /// Needed once that much has been reached.
-    needed_from: u8,
+    needed_from: Standing,
     pub(crate) run: Arc<dyn Fn(Rc<C>, HandlerContext) -> CallFuture<()> + Send + Sync>,
 }
 
@@ -67,27 +78,52 @@ impl Milestone {
 // === impl Reached ===
 
 impl Reached {
-    /// The event is about to be dispatched. On the way down nothing starts any more.
+    /// The event is about to be dispatched.
     pub(crate) fn begin(&self, milestone: Milestone) {
-        match milestone {
-            Milestone::Attach | Milestone::Startup => {}
-            Milestone::Shutdown | Milestone::Detach => self.0.store(NOTHING, Ordering::Release),
-        }
+        let standing = match milestone {
+            Milestone::Attach => Standing::Attaching,
+            Milestone::Startup => Standing::Starting,
+            Milestone::Shutdown | Milestone::Detach => Standing::Ending,
+        };
+        self.0.store(standing as u8, Ordering::Release);
     }
 
     /// The event was dispatched, and nobody objected.
     pub(crate) fn complete(&self, milestone: Milestone) {
-        match milestone {
-            Milestone::Attach => self.0.store(ATTACHED, Ordering::Release),
-            Milestone::Startup => self.0.store(STARTED, Ordering::Release),
-            Milestone::Shutdown | Milestone::Detach => {}
-        }
+        let (from, to) = match milestone {
+            Milestone::Attach => (Standing::Attaching, Standing::Attached),
+            Milestone::Startup => (Standing::Starting, Standing::Started),
+            Milestone::Shutdown | Milestone::Detach => return,
+        };
+        // Unless its end has begun meanwhile.
+        let _ = self
+            .0
+            .compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let reached = self.0.load(Ordering::Acquire);
+        Standing::ALL
+            .into_iter()
+            .find(|standing| *standing as u8 == reached)
+            .unwrap_or(Standing::Nothing)
     }
 
     /// Whether a connector that starts now has missed it.
     pub(crate) fn has_passed<C>(&self, catch_up: &CatchUp<C>) -> bool {
-        self.0.load(Ordering::Acquire) >= catch_up.needed_from
+        self.standing() >= catch_up.needed_from
     }
+}
+
+impl Standing {
+    const ALL: [Self; 6] = [
+        Self::Nothing,
+        Self::Ending,
+        Self::Attaching,
+        Self::Attached,
+        Self::Starting,
+        Self::Started,
+    ];
 }
 
 // === impl CatchUp ===
@@ -105,8 +141,14 @@ impl<C: Connector> CatchUp<C> {
         F: Fn(Rc<C>, Arc<E>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<Option<E::Output>, EventError>> + 'static,
     {
-        let attach = (ATTACHED, Arc::new(Attach) as Arc<dyn Any + Send + Sync>);
-        let startup = (STARTED, Arc::new(Startup) as Arc<dyn Any + Send + Sync>);
+        let attach = (
+            Standing::Attached,
+            Arc::new(Attach) as Arc<dyn Any + Send + Sync>,
+        );
+        let startup = (
+            Standing::Started,
+            Arc::new(Startup) as Arc<dyn Any + Send + Sync>,
+        );
         let (needed_from, event) = [attach, startup]
             .into_iter()
             .find_map(|(from, event)| Some((from, event.downcast::<E>().ok()?)))?;

@@ -77,6 +77,8 @@ pub(crate) struct Nesting {
     pub(crate) chain: Chain,
     /// The deadline of the handler's own dispatch.
     pub(crate) not_after: Option<Instant>,
+    /// It is about one connector that comes or goes, and no milestone of its servo.
+    pub(crate) personal: bool,
 }
 
 /// What one connector contributed.
@@ -286,6 +288,12 @@ impl DispatchOptions {
 }
 
 impl Nesting {
+    /// The same, about one connector that comes or goes.
+    pub(crate) fn personal(mut self) -> Self {
+        self.personal = true;
+        self
+    }
+
     /// When a dispatch that begins at `now` and may take `timeout` ends.
     pub(crate) fn deadline(&self, now: Instant, timeout: Duration) -> Instant {
         // Timeouts come from outside, and may be beyond what a clock can express.

@@ -2,17 +2,21 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use futures_util::future::LocalBoxFuture;
 use schemars::Schema;
 use servo_messages::CommonConfig;
-use servo_supervision::{Backoff, ChildSpec, Children, Exhausted, Intensity, Restart};
+use servo_supervision::{
+    Backoff, ChildRef, ChildSpec, Children, Exhausted, Intensity, Restart, Supervised, Supervisor,
+};
 
 use crate::{
+    bus::JoinError,
     connector::{BoxError, ConfigProblem, Connector, ConnectorCommand, ConnectorContext, Metadata},
     dispatcher::DispatcherRef,
     event::Stage,
-    host::{ConnectorActor, Residence},
-    lifecycle::CatchUp,
-    repeating::Tasks,
+    host::{ConnectorActor, Door, Residence},
+    lifecycle::{CatchUp, Standing},
+    repeating::{Tasks, Tenure},
     routes::Routes,
 };
 
@@ -73,7 +77,35 @@ pub trait ConfiguredConnector: Send + Sync {
     /// # Errors
     /// When the name is taken, on the bus or among the children.
     fn mount(&self, seat: Mount<'_>) -> Result<(), BoxError>;
+
+    /// Has it join the bus of a servo that runs
+    /// ([`DispatcherRef::add_connector`]).
+    ///
+    /// # Errors
+    /// When the name is taken on the bus, or its events do not go with those of the others.
+    fn arrive(&self, place: Place) -> Result<Arrival, JoinError>;
 }
+
+/// The place of a connector in a servo that runs.
+pub struct Place {
+    pub(crate) servo: Arc<str>,
+    pub(crate) name: Arc<str>,
+    pub(crate) settings: Arc<CommonConfig>,
+    pub(crate) dispatcher: DispatcherRef,
+    pub(crate) policy: ConnectorPolicy,
+}
+
+/// A connector that has joined the bus of a servo that runs, and is yet to be started.
+pub struct Arrival {
+    /// What the servo had been through by then.
+    pub(crate) standing: Standing,
+    pub(crate) door: Arc<dyn Door>,
+    pub(crate) start: Start,
+}
+
+/// Starts a connector under a supervisor, and waits until it is up.
+type Start =
+    Box<dyn FnOnce(ChildRef<Supervisor>, Duration) -> LocalBoxFuture<'static, Result<(), String>>>;
 
 /// Where a connector is to live.
 pub struct Mount<'a> {
@@ -240,6 +272,43 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             policy,
             children,
         } = seat;
+        dispatcher.remember(&settings);
+        let place = Place {
+            servo,
+            name,
+            settings,
+            dispatcher,
+            policy,
+        };
+        let (spec, ..) = self.take_seat(place, Tenure::Settled)?;
+        children.start(spec);
+        Ok(())
+    }
+
+    fn arrive(&self, place: Place) -> Result<Arrival, JoinError> {
+        let (spec, door, standing) = self.take_seat(place, Tenure::New)?;
+        Ok(Arrival {
+            standing,
+            door,
+            start: Box::new(|supervisor, within| Box::pin(started(spec, supervisor, within))),
+        })
+    }
+}
+
+impl<C: Connector> Configured<C> {
+    /// Joins the bus; the connector is to be started under some supervisor.
+    fn take_seat(
+        &self,
+        place: Place,
+        tenure: Tenure,
+    ) -> Result<(ChildSpec<ConnectorActor<C>>, Arc<dyn Door>, Standing), JoinError> {
+        let Place {
+            servo,
+            name,
+            settings,
+            dispatcher,
+            policy,
+        } = place;
         let config = self.0.clone();
         let mut routes = Routes::<C>::of(&config);
         let seat = Arc::new(Residence {
@@ -250,33 +319,60 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
         });
         let spec = ChildSpec::new(name.clone(), move |child| {
             seat.dispatcher.homes().begin(&seat.name);
-            let connector = C::build(
-                config.clone(),
-                ConnectorContext {
-                    servo: seat.servo.clone(),
-                    name: seat.name.clone(),
-                    settings: settings.clone(),
-                    child: child.clone(),
-                    dispatcher: seat.dispatcher.clone(),
-                    exchange: seat.dispatcher.exchange().on_behalf_of(seat.name.clone()),
-                    tasks: Tasks::new(seat.dispatcher.clone(), seat.name.clone()),
-                },
-            )?;
+            let connector = match seat.tenure() {
+                Tenure::Leaving => None,
+                Tenure::New | Tenure::Settled => Some(C::build(
+                    config.clone(),
+                    ConnectorContext {
+                        servo: seat.servo.clone(),
+                        name: seat.name.clone(),
+                        settings: settings.clone(),
+                        child: child.clone(),
+                        dispatcher: seat.dispatcher.clone(),
+                        exchange: seat.dispatcher.exchange().on_behalf_of(seat.name.clone()),
+                        tasks: Tasks::new(seat.dispatcher.clone(), seat.name.clone()),
+                    },
+                )?),
+            };
             Ok(ConnectorActor::new(connector, child, seat.clone()))
         })
-        .restart(Restart::Permanent)
+        // One that ends by itself and without an error was removed from its servo.
+        .restart(Restart::Transient)
         .backoff(policy.backoff)
         .intensity(policy.intensity)
         .exhausted(Exhausted::Park {
             retry_every: policy.retry_every,
         })
         .shutdown(policy.shutdown);
-        dispatcher
-            .bus()
-            .join(name.clone(), routes, spec.reference())?;
-        dispatcher.homes().add(name, Arc::new(spec.reference()));
-        children.start(spec);
-        Ok(())
+        let door: Arc<dyn Door> = Arc::new(spec.reference());
+        let standing = dispatcher.bus().join(name.clone(), routes, door.clone())?;
+        dispatcher.homes().add(name, door.clone(), tenure);
+        Ok((spec, door, standing))
+    }
+}
+
+/// Starts `spec` under `supervisor`. An end before it is up is a failure, and not tried again.
+async fn started<A: Supervised>(
+    spec: ChildSpec<A>,
+    supervisor: ChildRef<Supervisor>,
+    within: Duration,
+) -> Result<(), String> {
+    const LOOK: Duration = Duration::from_millis(20);
+    let began = tokio::time::Instant::now();
+    let child = supervisor
+        .start_child(spec, within)
+        .await
+        .map_err(|error| error.to_string())?;
+    loop {
+        match child.wait_until_up(LOOK).await {
+            Ok(()) => return Ok(()),
+            Err(error) if began.elapsed() >= within => return Err(error.to_string()),
+            Err(_) => {
+                if let Some(exit) = child.last_exit() {
+                    return Err(exit.to_string());
+                }
+            }
+        }
     }
 }
 

@@ -9,14 +9,15 @@ use crate::{
     bus::{Seat, Table},
     connector::{After, Before, BeforeError, Connector, On},
     context::HandlerContext,
+    declared::{EventDeclaration, EventRefused},
     dynamic::{self, DynamicCall, DynamicEvent},
-    event::{Event, EventName, Stage},
-    handler::{CallFuture, Failure, Handler, Key},
+    event::{Event, EventName, Stage, interned},
+    handler::{Call, CallFuture, Failure, Handler, Key},
     lifecycle::CatchUp,
     options::EventResult,
 };
 
-type Bind = Box<dyn FnOnce(&mut Table, &Seat) + Send>;
+type Bind = Box<dyn FnOnce(&mut Table, &Arc<Seat>) -> Result<(), EventRefused> + Send>;
 
 /// Collects the handlers of a connector: the argument of [`Connector::routes`].
 pub struct Routes<C: Connector> {
@@ -48,9 +49,15 @@ impl<C: Connector> Routes<C> {
     where
         C: On<E>,
     {
-        self.on_with::<E, _, _>(|connector, event, cx| async move {
+        let handler = |connector: Rc<C>, event: Arc<E>, cx: HandlerContext| async move {
             connector.on(&event, &cx).await.map(Some)
-        })
+        };
+        self.catch_up.extend(CatchUp::of::<E, _, _>(&handler));
+        self.bind::<E>(Handler::On(Call::Plain(|host, event, cx| {
+            played(host, |connector: Rc<C>| async move {
+                connector.on(&event, &cx).await.map(Some)
+            })
+        })))
     }
 
     /// `C` takes part before `E` by its [`Before`] implementation.
@@ -58,9 +65,11 @@ impl<C: Connector> Routes<C> {
     where
         C: Before<E>,
     {
-        self.before_with::<E, _, _>(|connector, event, cx| async move {
-            connector.before(&event, &cx).await
-        })
+        self.bind::<E>(Handler::Before(Call::Plain(|host, event, cx| {
+            played(host, |connector: Rc<C>| async move {
+                connector.before(&event, &cx).await
+            })
+        })))
     }
 
     /// `C` takes part after `E` by its [`After`] implementation.
@@ -68,9 +77,11 @@ impl<C: Connector> Routes<C> {
     where
         C: After<E>,
     {
-        self.after_with::<E, _, _>(|connector, results, cx| async move {
-            connector.after(&results, &cx).await
-        })
+        self.bind::<E>(Handler::After(Call::Plain(|host, results, cx| {
+            played(host, |connector: Rc<C>| async move {
+                connector.after(&results, &cx).await
+            })
+        })))
     }
 
     /// A further handler of `E`, given as a function; `None` contributes no result. Handlers of
@@ -82,7 +93,7 @@ impl<C: Connector> Routes<C> {
         Fut: Future<Output = Result<Option<E::Output>, EventError>> + 'static,
     {
         self.catch_up.extend(CatchUp::of::<E, F, Fut>(&handler));
-        self.bind::<E>(Handler::On(Arc::new(move |host, event, cx| {
+        self.bind::<E>(Handler::On(Call::of(move |host, event, cx| {
             played(host, |connector| handler(connector, event, cx))
         })))
     }
@@ -94,7 +105,7 @@ impl<C: Connector> Routes<C> {
         F: Fn(Rc<C>, Arc<E>, HandlerContext) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<(), BeforeError>> + 'static,
     {
-        self.bind::<E>(Handler::Before(Arc::new(move |host, event, cx| {
+        self.bind::<E>(Handler::Before(Call::of(move |host, event, cx| {
             played(host, |connector| handler(connector, event, cx))
         })))
     }
@@ -110,7 +121,7 @@ impl<C: Connector> Routes<C> {
             + 'static,
         Fut: Future<Output = Result<(), EventError>> + 'static,
     {
-        self.bind::<E>(Handler::After(Arc::new(move |host, results, cx| {
+        self.bind::<E>(Handler::After(Call::of(move |host, results, cx| {
             played(host, |connector| handler(connector, results, cx))
         })))
     }
@@ -124,7 +135,7 @@ impl<C: Connector> Routes<C> {
         Fut: Future<Output = Result<Option<Value>, BeforeError>> + 'static,
     {
         self.declared.push((name.as_str().into(), stage));
-        let call: DynamicCall = Arc::new(move |host, event, cx| {
+        let call: DynamicCall = Call::of(move |host, event, cx| {
             played(host, |connector| handler(connector, event, cx))
         });
         self.binds.push(Box::new(move |table, seat| {
@@ -137,10 +148,25 @@ impl<C: Connector> Routes<C> {
         self
     }
 
-    fn bind<E: Event>(&mut self, handler: Handler<E>) -> &mut Self {
-        self.declared.push((E::NAME.into(), handler.stage()));
+    /// Declares an event that is known by its name, with what it takes and gives. Connectors of one
+    /// type declare the same events; a name that belongs to another event keeps the connector from
+    /// starting.
+    ///
+    /// An event that a connector merely handles ([`Routes::dynamic`], in the stage `on`) needs no
+    /// declaration, and takes whatever it is given.
+    pub fn declare(&mut self, declaration: EventDeclaration) -> &mut Self {
+        let declaration = Arc::new(declaration);
         self.binds.push(Box::new(move |table, seat| {
-            table.push(Key::of::<E>(), E::NAME, seat, handler);
+            table.declare(declaration, Some((C::METADATA.type_name, &seat.connector)))
+        }));
+        self
+    }
+
+    fn bind<E: Event>(&mut self, handler: Handler<E>) -> &mut Self {
+        let name = interned(E::NAME);
+        self.declared.push((name.clone(), handler.stage()));
+        self.binds.push(Box::new(move |table, seat| {
+            table.push(Key::of::<E>(), &name, seat, handler)
         }));
         self
     }

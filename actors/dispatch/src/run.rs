@@ -3,10 +3,10 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    bus::{Bus, Handlers, Part, Table},
+    bus::{Bus, Handlers, PartOf, Table},
     clock::Clock,
     context::{CallShared, Chain},
-    event::{Category, Event, Stage},
+    event::{Event, Stage},
     handler::Results,
     lifecycle::Milestone,
     options::{DispatchError, DispatchOutcome, EventResult, HandlerError, Scope, Stages, Veto},
@@ -21,6 +21,8 @@ pub(crate) struct Run<E: Event> {
     pub(crate) handlers: Option<Arc<Handlers<E>>>,
     pub(crate) table: Arc<Table>,
     pub(crate) bus: Bus,
+    /// What the servo's connectors have been through once it is over.
+    pub(crate) milestone: Option<Milestone>,
     pub(crate) clock: Clock,
     pub(crate) shared: Arc<CallShared>,
     pub(crate) scope: Scope,
@@ -62,17 +64,10 @@ impl<E: Event> Run<E> {
         if self.shared.stop.caller().is_cancelled() {
             return Err(self.cancelled());
         }
-        let milestone = (E::CATEGORY == Category::Lifecycle)
-            .then(Milestone::of::<E>)
-            .flatten();
-        if let Some(milestone) = milestone {
-            self.bus.reached().begin(milestone);
-        }
-        let parts: &[_] = self.handlers.as_deref().map_or(&[], |h| &h.parts);
-        let taking_part = |part: &&Arc<Part<E>>| {
+        let parts = self.handlers.iter().flat_map(|handlers| handlers.parts());
+        let mut taking_part = parts.filter(|part: &PartOf<E>| {
             self.stages.meet(part.stages) && participants.include(&part.seat.connector)
-        };
-        let mut taking_part = parts.iter().filter(taking_part);
+        });
         let cancelled = self.shared.stop.caller().cancelled();
         tokio::pin!(cancelled);
         let mut watch = Watch {
@@ -83,7 +78,7 @@ impl<E: Event> Run<E> {
         };
         let verdict = match (taking_part.next(), taking_part.next()) {
             (None, _) => Verdict::Passed(Vec::new()),
-            (Some(sole), None) => self.alone(sole, &mut watch).await?,
+            (Some(sole), None) => self.alone(&sole, &mut watch).await?,
             (Some(first), Some(second)) => {
                 let several: Vec<_> = [first, second].into_iter().chain(taking_part).collect();
                 self.together(&several, &mut watch).await?
@@ -99,7 +94,7 @@ impl<E: Event> Run<E> {
                 results: Vec::new(),
             },
         };
-        if let Some(milestone) = milestone
+        if let Some(milestone) = self.milestone
             && self.stages.on
             && outcome.cancelled_by.is_empty()
         {
@@ -154,7 +149,7 @@ impl<E: Event> Run<E> {
     /// A single connector waits for nobody between its stages: it goes through all of them at once.
     async fn alone(
         &self,
-        part: &Arc<Part<E>>,
+        part: &PartOf<E>,
         watch: &mut Watch<'_, '_>,
     ) -> Result<Verdict<E::Output>, DispatchError> {
         let visit = self.visit(part, self.stages, None);
@@ -164,14 +159,13 @@ impl<E: Event> Run<E> {
     /// Connectors concurrently in each stage, the handlers of one connector in order.
     async fn together(
         &self,
-        parts: &[&Arc<Part<E>>],
+        parts: &[PartOf<E>],
         watch: &mut Watch<'_, '_>,
     ) -> Result<Verdict<E::Output>, DispatchError> {
         let mut results = Vec::new();
         for stage in Stage::ALL {
-            let of_stage: Vec<&Arc<Part<E>>> = parts
+            let of_stage: Vec<&PartOf<E>> = parts
                 .iter()
-                .copied()
                 .filter(|part| self.stages.has(stage) && part.stages.has(stage))
                 .collect();
             if of_stage.is_empty() {
@@ -216,7 +210,7 @@ impl<E: Event> Run<E> {
 
     fn visits(
         &self,
-        parts: &[&Arc<Part<E>>],
+        parts: &[&PartOf<E>],
         stages: Stages,
         results: Option<&Results<E>>,
     ) -> Vec<Arc<Visit<E>>> {
@@ -228,7 +222,7 @@ impl<E: Event> Run<E> {
 
     fn visit(
         &self,
-        part: &Arc<Part<E>>,
+        part: &PartOf<E>,
         stages: Stages,
         results: Option<Results<E>>,
     ) -> Arc<Visit<E>> {

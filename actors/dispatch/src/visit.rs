@@ -10,7 +10,7 @@ use futures_util::future::LocalBoxFuture;
 use jiff::Timestamp;
 
 use crate::{
-    bus::Part,
+    bus::{Part, PartOf},
     context::{CallContext, CallShared, ProgressUpdate, now},
     event::{Event, Stage},
     handler::{Failure, Handler, Results},
@@ -24,7 +24,7 @@ use crate::{
 /// can be done by the next one.
 pub(crate) struct Visit<E: Event> {
     pub(crate) shared: Arc<CallShared>,
-    pub(crate) part: Arc<Part<E>>,
+    pub(crate) part: PartOf<E>,
     pub(crate) event: Arc<E>,
     pub(crate) stages: Stages,
     pub(crate) answers: Answers,
@@ -90,7 +90,7 @@ struct Next<'v, E: Event> {
 impl<E: Event> Visit<E> {
     pub(crate) fn new(
         shared: Arc<CallShared>,
-        part: Arc<Part<E>>,
+        part: PartOf<E>,
         event: Arc<E>,
         stages: Stages,
         answers: Answers,
@@ -177,7 +177,7 @@ impl<E: Event> Visit<E> {
             return None;
         }
         let stage = record.stage?;
-        let handler = self.part.handlers.get(record.next)?;
+        let handler = self.part.handlers().get(record.next)?;
         if self.shared.stop.is_told() {
             record.ending = Ending::Skipped;
             drop(self.turn_to(record, None));
@@ -287,7 +287,7 @@ impl<E: Event> Record<E> {
         if !stages.has(stage) || !part.stages.has(stage) {
             return false;
         }
-        let mut left = part.handlers.iter().skip(self.next);
+        let mut left = part.handlers().iter().skip(self.next);
         match left.position(|handler| handler.stage() == stage) {
             Some(passed) => {
                 self.next += passed;
@@ -319,15 +319,20 @@ impl<E: Event> Errand for Visit<E> {
                 };
                 let outcome = match handler {
                     Handler::Before(call) => host
-                        .run(cx, |host, cx| call(host, self.event.clone(), cx))
+                        .run(cx, |host, cx| call.run(host, self.event.clone(), cx))
                         .await
                         .map(|()| None),
                     Handler::On(call) => {
-                        host.run(cx, |host, cx| call(host, self.event.clone(), cx))
-                            .await
+                        host.run(cx, |host, cx| match E::AROUND {
+                            None => call.run(host, self.event.clone(), cx),
+                            Some(around) => around.run(call.clone(), host, self.event.clone(), cx),
+                        })
+                        .await
                     }
                     Handler::After(call) => host
-                        .run(cx, |host, cx| call(host, results.unwrap_or_default(), cx))
+                        .run(cx, |host, cx| {
+                            call.run(host, results.unwrap_or_default(), cx)
+                        })
                         .await
                         .map(|()| None),
                 };

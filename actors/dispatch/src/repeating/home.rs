@@ -23,8 +23,20 @@ pub(crate) struct Homes(Mutex<Vec<House>>);
 struct House {
     connector: Arc<str>,
     door: Arc<dyn Door>,
+    tenure: Tenure,
     /// Of a connector that never had a loop there is none.
     home: Option<Arc<Home>>,
+}
+
+/// How a connector belongs to its servo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tenure {
+    /// It has joined and is being brought up.
+    New,
+    /// It starts again when it fails.
+    Settled,
+    /// It is being removed.
+    Leaving,
 }
 
 /// The loops of one connector.
@@ -71,15 +83,47 @@ impl Homes {
     }
 
     /// A connector has moved in.
-    pub(crate) fn add(&self, connector: Arc<str>, door: Arc<dyn Door>) {
+    pub(crate) fn add(&self, connector: Arc<str>, door: Arc<dyn Door>, tenure: Tenure) {
         let mut houses = self.houses();
         houses.retain(|house| house.connector != connector);
         houses.push(House {
             connector,
             door,
+            tenure,
             home: None,
         });
         houses.shrink_to_fit();
+    }
+
+    pub(crate) fn tenure(&self, connector: &str) -> Option<Tenure> {
+        let houses = self.houses();
+        let house = houses.iter().find(|house| &*house.connector == connector)?;
+        Some(house.tenure)
+    }
+
+    /// Changes the tenure of a connector. Whether it was there, and not that already.
+    pub(crate) fn settle(&self, connector: &str, tenure: Tenure) -> bool {
+        let mut houses = self.houses();
+        let mut found = houses.iter_mut();
+        let Some(house) = found.find(|house| &*house.connector == connector) else {
+            return false;
+        };
+        std::mem::replace(&mut house.tenure, tenure) != tenure
+    }
+
+    pub(crate) fn door(&self, connector: &str) -> Option<Arc<dyn Door>> {
+        let houses = self.houses();
+        let house = houses.iter().find(|house| &*house.connector == connector)?;
+        Some(house.door.clone())
+    }
+
+    /// A connector has moved out.
+    pub(crate) fn remove(&self, connector: &str) -> Option<Arc<dyn Door>> {
+        let mut houses = self.houses();
+        let at = houses
+            .iter()
+            .position(|house| &*house.connector == connector)?;
+        Some(houses.remove(at).door)
     }
 
     /// A further run of the connector begins: whatever is left of the last one ends.

@@ -6,6 +6,6 @@ mod looping;
 mod routes;
 mod tasks;
 
-pub(crate) use home::Homes;
+pub(crate) use home::{Homes, Tenure};
 pub use looping::{Every, Tick};
 pub use tasks::{StartError, TaskHandle, TaskKind, Tasks, UnknownTask, current_message};

@@ -130,12 +130,12 @@ async fn handlers_are_listed_by_connector_event_and_stage() {
     assert_eq!(
         listed,
         [
+            "a before:double",
+            "a on:double",
+            "a after:double",
             "a before:play",
             "a on:play",
-            "a after:play",
-            "a on:double",
-            "a before:double",
-            "a after:double"
+            "a after:play"
         ]
     );
     assert_eq!("before".parse::<Stage>().unwrap(), Stage::Before);

@@ -15,13 +15,15 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use servo_dispatch::{
-    After, Attach, Before, BeforeError, BoxError, Bus, Category, Connector, ConnectorContext,
-    ConnectorPolicy, ConnectorType, Detach, DispatchOptions, Dispatcher, DispatcherRef, Event,
-    EventName, EventResult, HandlerContext, JsonEvent, Metadata, Mount, On, Routes, Scope,
-    Shutdown, Stage, Startup,
+    After, Attach, Before, BeforeError, BoxError, Bus, Category, ConfiguredConnector, Connector,
+    ConnectorContext, ConnectorPolicy, ConnectorType, Detach, DispatchOptions, Dispatcher,
+    DispatcherRef, Event, EventName, EventResult, HandlerContext, JsonEvent, Metadata, Mount, On,
+    Routes, Scope, Shutdown, Stage, Startup,
 };
 use servo_messages::EventError;
 use servo_supervision::{Backoff, Intensity, Root, Snapshot, State, install_panic_hook};
+
+use crate::around::Lit;
 
 pub(crate) const SECOND: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,10 @@ pub(crate) struct World {
     /// How the next builds of `a` fail.
     pub(crate) build: Mutex<Build>,
     pub(crate) startup: Mutex<Option<Part>>,
+    /// What those do that attach, beside taking a note.
+    pub(crate) attach: Mutex<Option<Part>>,
+    /// Who has shut down and detached.
+    pub(crate) farewells: Mutex<Vec<String>>,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,7 +77,7 @@ pub(crate) enum Build {
 static WORLDS: LazyLock<Mutex<HashMap<u64, Arc<World>>>> = LazyLock::new(Mutex::default);
 
 pub(crate) struct Actor {
-    world: Arc<World>,
+    pub(crate) world: Arc<World>,
     name: Arc<str>,
 }
 
@@ -106,7 +112,7 @@ impl Play {
         self.at(connector, Stage::On, part)
     }
 
-    async fn perform(
+    pub(crate) async fn perform(
         &self,
         cx: &HandlerContext,
         unless_told: Option<u64>,
@@ -227,7 +233,7 @@ impl Troupe {
         crate::log::capture();
         let world = Arc::<World>::default();
         let (spec, dispatcher) = Dispatcher::spec("theatre".into(), Bus::default());
-        dispatcher.bus().bridge::<Double>();
+        dispatcher.bus().bridge::<Double>().unwrap();
         let (reference, config) = (dispatcher.clone(), config_of(&world));
         let root = Root::start("root", move |children| {
             children.start(spec.clone());
@@ -258,6 +264,11 @@ impl Troupe {
         }
     }
 
+    /// Another of the same kind.
+    pub(crate) fn another(&self) -> Arc<dyn ConfiguredConnector> {
+        another(&self.world)
+    }
+
     pub(crate) fn child(&self, name: &str) -> Snapshot {
         self.root
             .snapshot()
@@ -265,6 +276,12 @@ impl Troupe {
             .unwrap_or_else(|| panic!("no {name} in\n{}", self.root.snapshot()))
             .clone()
     }
+}
+
+pub(crate) fn another(world: &Arc<World>) -> Arc<dyn ConfiguredConnector> {
+    ConnectorType::of::<Actor>()
+        .parse(config_of(world))
+        .unwrap()
 }
 
 fn config_of(world: &Arc<World>) -> serde_yaml::Value {
@@ -291,6 +308,24 @@ impl World {
         + 'static,
     ) {
         *self.review.lock().unwrap() = Some(Arc::new(review));
+    }
+
+    /// The `attach` of each connector does this as well.
+    pub(crate) fn attach(
+        &self,
+        part: impl for<'a> Fn(&'a HandlerContext) -> Played<'a> + Send + Sync + 'static,
+    ) {
+        *self.attach.lock().unwrap() = Some(Arc::new(part));
+    }
+
+    fn bids_farewell(&self, cx: &HandlerContext) -> Result<(), EventError> {
+        let farewell = format!("{} {}", cx.connector(), cx.event());
+        self.farewells.lock().unwrap().push(farewell);
+        Ok(())
+    }
+
+    pub(crate) fn farewells(&self) -> Vec<String> {
+        self.farewells.lock().unwrap().clone()
     }
 
     pub(crate) fn startup(
@@ -362,6 +397,9 @@ impl Connector for Actor {
             .on::<Shutdown>()
             .on::<Detach>()
             .on::<Double>()
+            .before::<Lit>()
+            .on::<Lit>()
+            .after::<Lit>()
             .dynamic(name("whisper"), Stage::On, |actor, event, _| async move {
                 Ok(Some(json!({"heard": event.args, "by": &*actor.name})))
             })
@@ -406,7 +444,7 @@ impl Before<Play> for Actor {
     }
 }
 
-fn only_failures(error: BeforeError) -> EventError {
+pub(crate) fn only_failures(error: BeforeError) -> EventError {
     match error {
         BeforeError::Failed(error) => error,
         BeforeError::Veto(reason) => panic!("no veto here: {reason}"),
@@ -447,7 +485,11 @@ impl On<Double> for Actor {
 impl On<Attach> for Actor {
     async fn on(&self, _: &Attach, cx: &HandlerContext) -> Result<(), EventError> {
         self.world.note(format!("{} {}", self.name, cx.event()));
-        Ok(())
+        let part = self.world.attach.lock().unwrap().clone();
+        match part {
+            Some(part) => part(cx).await.map(drop).map_err(only_failures),
+            None => Ok(()),
+        }
     }
 }
 
@@ -463,13 +505,13 @@ impl On<Startup> for Actor {
 }
 
 impl On<Shutdown> for Actor {
-    async fn on(&self, _: &Shutdown, _: &HandlerContext) -> Result<(), EventError> {
-        Ok(())
+    async fn on(&self, _: &Shutdown, cx: &HandlerContext) -> Result<(), EventError> {
+        self.world.bids_farewell(cx)
     }
 }
 
 impl On<Detach> for Actor {
-    async fn on(&self, _: &Detach, _: &HandlerContext) -> Result<(), EventError> {
-        Ok(())
+    async fn on(&self, _: &Detach, cx: &HandlerContext) -> Result<(), EventError> {
+        self.world.bids_farewell(cx)
     }
 }
