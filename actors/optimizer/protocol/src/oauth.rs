@@ -217,6 +217,8 @@ impl OauthClient {
                     generation: state.generation,
                 })
             }
+            // One that had less time than others says nothing about what these may wait for.
+            Err(error) if Instant::now() >= deadline => Err(error),
             Err(error) => {
                 state.failures = (state.failures.0 + 1, Some(error.clone()));
                 Err(error)

@@ -1,0 +1,22 @@
+//! Time that moves only when a test says so, also while a server is waited for.
+
+use std::{sync::mpsc, time::Duration};
+
+/// Stands for as long as it lives.
+pub(crate) struct StandingTime(
+    #[expect(dead_code, reason = "its end ends the wait")] mpsc::Sender<()>,
+);
+
+impl StandingTime {
+    pub(crate) fn begin() -> Self {
+        tokio::time::pause();
+        // Time would jump ahead whenever a server is waited for, but for work on another thread.
+        let (sender, receiver) = mpsc::channel();
+        tokio::task::spawn_blocking(move || receiver.recv());
+        Self(sender)
+    }
+
+    pub(crate) async fn pass(&self, time: Duration) {
+        tokio::time::advance(time).await;
+    }
+}
