@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::optimizers::OptimizerError;
-use crate::config::{OptimizerConfig, ServoConfig};
+use crate::config::ServoConfig;
 
 /// Why a servo cannot run, as its configuration alone tells.
 #[derive(Debug, Error)]
@@ -45,7 +45,6 @@ impl Unfit {
         let name = || servo.name.clone();
         let error = match &servo.optimizer {
             None => OptimizerError::None(name()),
-            Some(OptimizerConfig::Appdynamics(_)) => OptimizerError::Appdynamics(name()),
             Some(optimizer) if optimizer.is_placeholder() => OptimizerError::Placeholder(name()),
             Some(_) => return Self::of_connectors(servo),
         };

@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
+    fmt,
+    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
 };
@@ -9,18 +11,25 @@ use std::{
 use servo_embedded::{
     EmbeddedClient, EmbeddedOptimizer, Studies, optimizer::StartError, study::StudyError,
 };
-use servo_protocol::{EndpointError, HttpOptimizer, OptimizerClient, Transport, TransportError};
+use servo_protocol::{
+    AppdynamicsError, Channel, ConnectionFiles, EndpointError, HostLimits, HttpOptimizer,
+    OptimizerClient, RequestObserver, Transport, TransportError,
+};
 use thiserror::Error;
 
 use super::AGENT;
 use crate::config::{OptimizerConfig, ServoConfig};
 
 /// The optimizers of a run, shared by its servos: one embedded optimizer for each trial file, one
-/// HTTP client for each way of reaching others.
-#[derive(Debug, Default)]
+/// HTTP client for each way of reaching others, one gate before each server, one look at each
+/// connection file.
+#[derive(Default)]
 pub struct Optimizers {
     embedded: HashMap<PathBuf, EmbeddedOptimizer>,
-    http: HashMap<Transport, reqwest::Client>,
+    channels: HashMap<Transport, Channel>,
+    limits: HostLimits,
+    files: ConnectionFiles,
+    observer: Option<Arc<dyn RequestObserver>>,
 }
 
 /// Why an optimizer cannot be had.
@@ -40,11 +49,9 @@ pub enum OptimizerError {
     /// Its address or credential cannot be used.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
-    /// It is one that this build knows the configuration of only.
-    #[error(
-        "servo \"{0}\" has an optimizer of the AppDynamics kind: this build reads its configuration, but cannot speak to it yet"
-    )]
-    Appdynamics(Arc<str>),
+    /// The same of one of the AppDynamics kind.
+    #[error(transparent)]
+    Appdynamics(#[from] AppdynamicsError),
     /// It is the one of a generated file.
     #[error(
         "servo \"{0}\" has the placeholder optimizer of a generated file: set optimizer -> id and token, or the variables OPSANI_OPTIMIZER and OPSANI_TOKEN, or use `optimizer: {{embedded: {{...}}}}`"
@@ -61,24 +68,60 @@ impl Optimizers {
     /// # Errors
     /// When a trial file cannot be used, or two servos share an optimizer id.
     pub async fn start(servos: &[ServoConfig]) -> Result<Self, OptimizerError> {
+        let mut optimizers = Self::default();
+        optimizers.admit(servos).await?;
+        Ok(optimizers)
+    }
+
+    /// Starts the embedded optimizers of `servos` whose trial files are not open yet. One that is
+    /// open stays as it is.
+    ///
+    /// # Errors
+    /// As [`Optimizers::start`]; nothing is started then.
+    pub async fn admit(&mut self, servos: &[ServoConfig]) -> Result<(), OptimizerError> {
         let mut studies: BTreeMap<PathBuf, Vec<_>> = BTreeMap::new();
         for servo in servos {
-            if let Some(OptimizerConfig::Embedded(config)) = &servo.optimizer {
+            if let Some(OptimizerConfig::Embedded(config)) = &servo.optimizer
+                && !self.embedded.contains_key(&config.database)
+            {
                 studies
                     .entry(config.database.clone())
                     .or_default()
                     .push(config.study(&config.optimizer_id(&servo.name)));
             }
         }
-        let mut embedded = HashMap::new();
+        let mut started = HashMap::new();
         for (database, studies) in studies {
             let optimizer = EmbeddedOptimizer::start(&database, Studies::new(studies)?).await?;
-            embedded.insert(database, optimizer);
+            started.insert(database, optimizer);
         }
-        Ok(Self {
-            embedded,
-            http: HashMap::new(),
-        })
+        self.embedded.extend(started);
+        Ok(())
+    }
+
+    /// The same with so many requests to one `host:port` at once
+    /// ([`crate::config::OptimizerLimits`]).
+    #[must_use]
+    pub fn limited(self, requests: NonZeroUsize) -> Self {
+        Self {
+            limits: HostLimits::new(requests),
+            ..self
+        }
+    }
+
+    /// The same with somebody who is told of each request to an optimizer over HTTP.
+    #[must_use]
+    pub fn observed(self, observer: Arc<dyn RequestObserver>) -> Self {
+        Self {
+            observer: Some(observer),
+            ..self
+        }
+    }
+
+    /// Has servos that are still to come use new HTTP clients, which read their certificates again. Those
+    /// that have one keep it; gates stay what they are.
+    pub fn renew(&mut self) {
+        self.channels.clear();
     }
 
     /// The client for `servo`.
@@ -101,25 +144,37 @@ impl Optimizers {
                     config.optimizer_id(&servo.name),
                 )))
             }
-            Some(OptimizerConfig::Appdynamics(_)) => {
-                Err(OptimizerError::Appdynamics(servo.name.clone()))
-            }
             Some(optimizer) if optimizer.is_placeholder() => {
                 Err(OptimizerError::Placeholder(servo.name.clone()))
             }
             Some(OptimizerConfig::Opsani(config)) => {
-                let http = match self.http.entry(Transport::from(&*servo.settings)) {
-                    Entry::Occupied(http) => http.get().clone(),
-                    Entry::Vacant(place) => {
-                        let http = place.key().client()?;
-                        place.insert(http).clone()
-                    }
-                };
-                Ok(Arc::new(HttpOptimizer::new(
-                    http,
-                    config.endpoint()?,
-                    AGENT,
+                let channel = self.channel(servo)?;
+                Ok(Arc::new(HttpOptimizer::opsani(
+                    channel,
+                    &config.endpoint()?,
                 )))
+            }
+            Some(OptimizerConfig::Appdynamics(config)) => {
+                let channel = self.channel(servo)?;
+                Ok(Arc::new(HttpOptimizer::appdynamics(
+                    channel,
+                    config.source.clone(),
+                    &self.files,
+                )?))
+            }
+        }
+    }
+
+    /// How requests of `servo` get out, shared with all that have the same `settings`.
+    fn channel(&mut self, servo: &ServoConfig) -> Result<Channel, TransportError> {
+        match self.channels.entry(Transport::from(&*servo.settings)) {
+            Entry::Occupied(channel) => Ok(channel.get().clone()),
+            Entry::Vacant(place) => {
+                let mut channel = place.key().channel(AGENT, self.limits.clone())?;
+                if let Some(observer) = &self.observer {
+                    channel = channel.observed(observer.clone());
+                }
+                Ok(place.insert(channel).clone())
             }
         }
     }
@@ -140,5 +195,16 @@ impl Optimizers {
         for optimizer in self.embedded.into_values() {
             optimizer.closed().await;
         }
+    }
+}
+
+impl fmt::Debug for Optimizers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Optimizers")
+            .field("embedded", &self.embedded)
+            .field("channels", &self.channels.len())
+            .field("limits", &self.limits)
+            .field("files", &self.files)
+            .finish_non_exhaustive()
     }
 }
