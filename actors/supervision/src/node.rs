@@ -1,6 +1,5 @@
 //! One place in the supervision tree, shared by everybody who looks at it.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 use crate::exit::Exit;
 use crate::life::Life;
 use crate::lock::lock;
+use crate::ordered::Ordered;
 
 /// What a child is doing between, before and after its runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +91,7 @@ struct Standing {
     life: Weak<Life>,
     budget: Budget,
     order: StopOrder,
-    children: BTreeMap<Key, Arc<Node>>,
+    children: Ordered<Arc<Node>>,
 }
 
 /// A reading of a node, without its children's.
@@ -122,7 +122,7 @@ impl Node {
                 life: Weak::new(),
                 budget: Budget::OfChildren,
                 order: StopOrder::default(),
-                children: BTreeMap::new(),
+                children: Ordered::default(),
             }),
         }
     }
@@ -166,8 +166,11 @@ impl Node {
         Ok(())
     }
 
-    pub(crate) fn set_order(&self, order: StopOrder) {
-        lock(&self.standing).order = order;
+    /// What is known when a supervisor starts: how many children it begins with, and the order of their end.
+    pub(crate) fn set_order(&self, order: StopOrder, children: usize) {
+        let mut standing = lock(&self.standing);
+        standing.order = order;
+        standing.children.reserve_exact(children);
     }
 
     /// The number of the next run, counted from 1.
@@ -250,7 +253,7 @@ impl Node {
         if let Some((parent, key)) = parent
             && let Some(parent) = parent.upgrade()
         {
-            lock(&parent.standing).children.remove(&key);
+            lock(&parent.standing).children.remove(key);
         }
         self.changed.notify_waiters();
     }

@@ -32,7 +32,8 @@ pub(crate) enum Report {
     /// Nobody: the node's state tells.
     Root,
     Supervisor {
-        to: Addr<Supervisor>,
+        /// One address for all of them: each clone of an address is an allocation.
+        to: Arc<Addr<Supervisor>>,
         key: u64,
     },
 }

@@ -1,21 +1,23 @@
 //! The actor that keeps other actors alive.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use actix::{Actor, ActorContext, AsyncContext, Context, Handler, Message};
+use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message};
 use tokio::time::Instant;
 
 use crate::BoxError;
 use crate::alarm::{Alarm, AlarmClock, Alarms};
 use crate::child::{ChildSpec, Supervised};
 use crate::commands::{RestartChild, StartChild, StopChild, SuperviseError};
+use crate::counts;
 use crate::deadline;
 use crate::exit::Exit;
 use crate::life::ChildContext;
 use crate::node::{Budget, GRACE, Key, Node, State, StopOrder};
+use crate::ordered::Ordered;
 use crate::reference::ChildRef;
 use crate::restart::{History, Verdict};
 use crate::runner::Launch;
@@ -32,8 +34,11 @@ pub struct Supervisor {
     context: ChildContext,
     /// What `init` asked for, until the actor has started.
     first: Vec<Arc<dyn Launch>>,
-    children: BTreeMap<Key, Ward>,
-    names: HashMap<Arc<str>, Key>,
+    /// Its own, for its children to report to; none before it has started.
+    address: Option<Arc<Addr<Self>>>,
+    children: Ordered<Ward>,
+    /// None while a look through a handful of children does as well.
+    names: Option<HashMap<Arc<str>, Key>>,
     order: StopOrder,
     closing: bool,
     pub(crate) alarms: Alarms,
@@ -66,6 +71,9 @@ pub(crate) struct ChildEnded {
     pub(crate) run: u64,
     pub(crate) exit: Exit,
 }
+
+/// Of so many children one is found by looking through them.
+const HANDFUL: usize = 16;
 
 // === impl Children ===
 
@@ -111,8 +119,9 @@ impl Supervisor {
             Ok(Self {
                 context: children.context,
                 first: children.specs,
-                children: BTreeMap::new(),
-                names: HashMap::new(),
+                address: None,
+                children: Ordered::default(),
+                names: None,
                 order: children.order,
                 closing: false,
                 alarms: Alarms::default(),
@@ -136,7 +145,7 @@ impl Supervisor {
         let name = spec.node().name().clone();
         let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
         let budget = spec.policy().shutdown;
-        if self.names.contains_key(&name)
+        if self.key_of(&name).is_some()
             || spec
                 .node()
                 .attach(Some((self.node(), key)), budget)
@@ -147,8 +156,7 @@ impl Supervisor {
                 name: name.to_string(),
             });
         }
-        self.names.insert(name, key);
-        let phase = launch(&spec, key, ctx);
+        let phase = launch(&spec, key, self.address(ctx));
         let run = spec.node().latest_run();
         let child = Ward {
             spec,
@@ -158,7 +166,27 @@ impl Supervisor {
             epoch: 0,
         };
         self.children.insert(key, child);
+        if let Some(names) = &mut self.names {
+            names.insert(name, key);
+        } else if self.children.len() > HANDFUL {
+            let all = self.children.iter();
+            let all = all.map(|(key, child)| (child.spec.node().name().clone(), key));
+            self.names = Some(all.collect());
+        }
         Ok(())
+    }
+
+    fn address(&mut self, ctx: &Context<Self>) -> &Arc<Addr<Self>> {
+        self.address.get_or_insert_with(|| Arc::new(ctx.address()))
+    }
+
+    fn key_of(&self, name: &str) -> Option<Key> {
+        if let Some(names) = &self.names {
+            return names.get(name).copied();
+        }
+        let mut children = self.children.iter();
+        let named = children.find(|(_, child)| **child.spec.node().name() == *name);
+        named.map(|(key, _)| key)
     }
 
     fn refuse_if_closing(&self) -> Result<(), SuperviseError> {
@@ -171,8 +199,8 @@ impl Supervisor {
     }
 
     fn find(&self, name: &str) -> Result<(Key, Arc<Node>), SuperviseError> {
-        let key = self.names.get(name).copied();
-        let child = key.and_then(|key| Some((key, self.children.get(&key)?.spec.node().clone())));
+        let key = self.key_of(name);
+        let child = key.and_then(|key| Some((key, self.children.get(key)?.spec.node().clone())));
         child.ok_or_else(|| SuperviseError::Unknown {
             supervisor: self.context.path(),
             name: name.to_owned(),
@@ -180,23 +208,26 @@ impl Supervisor {
     }
 
     fn relaunch(&mut self, key: Key, ctx: &mut Context<Self>) {
-        if let Some(child) = self.children.get_mut(&key) {
+        let address = self.address(ctx).clone();
+        if let Some(child) = self.children.get_mut(key) {
             child.spec.node().count_restart();
-            child.enter(launch(&child.spec, key, ctx));
+            child.enter(launch(&child.spec, key, &address));
             child.run = child.spec.node().latest_run();
         }
     }
 
     fn remove(&mut self, key: Key, ctx: &mut Context<Self>) {
-        if let Some(child) = self.children.remove(&key) {
-            self.names.remove(child.spec.node().name());
+        if let Some(child) = self.children.remove(key) {
+            if let Some(names) = &mut self.names {
+                names.remove(child.spec.node().name());
+            }
             child.spec.node().end();
         }
         self.go_on_closing(ctx);
     }
 
     fn set_alarm(&mut self, key: Key, at: Instant) {
-        if let Some(Ward { epoch, .. }) = self.children.get(&key) {
+        if let Some(Ward { epoch, .. }) = self.children.get(key) {
             self.alarms.set(Alarm {
                 at,
                 key,
@@ -206,7 +237,7 @@ impl Supervisor {
     }
 
     fn stop_child(&mut self, key: Key, then: Sequel, ctx: &mut Context<Self>) {
-        let Some(child) = self.children.get_mut(&key) else {
+        let Some(child) = self.children.get_mut(key) else {
             return;
         };
         match child.take_phase() {
@@ -250,31 +281,28 @@ impl Supervisor {
     }
 
     fn close(&mut self, ctx: &mut Context<Self>) {
-        if !std::mem::replace(&mut self.closing, true) {
-            self.go_on_closing(ctx);
+        if std::mem::replace(&mut self.closing, true) {
+            return;
         }
+        if self.order == StopOrder::Together {
+            let keys: Vec<Key> = self.children.iter().map(|(key, _)| key).collect();
+            for key in keys {
+                self.stop_child(key, Sequel::Remove, ctx);
+            }
+        }
+        self.go_on_closing(ctx);
     }
 
     fn go_on_closing(&mut self, ctx: &mut Context<Self>) {
         if !self.closing {
             return;
         }
-        match self.order {
-            StopOrder::Reverse => {
-                if let Some((key, child)) = self.children.last_key_value()
-                    && !child.is_going()
-                {
-                    let key = *key;
-                    self.stop_child(key, Sequel::Remove, ctx);
-                }
-            }
-            StopOrder::Together => {
-                let here = self.children.iter().filter(|(_, child)| !child.is_going());
-                let keys: Vec<Key> = here.map(|(key, _)| *key).collect();
-                for key in keys {
-                    self.stop_child(key, Sequel::Remove, ctx);
-                }
-            }
+        // Those that stop together have all been told.
+        if self.order == StopOrder::Reverse
+            && let Some((key, child)) = self.children.last()
+            && !child.is_going()
+        {
+            self.stop_child(key, Sequel::Remove, ctx);
         }
         if self.children.is_empty() {
             ctx.stop();
@@ -283,7 +311,7 @@ impl Supervisor {
 
     /// What happens after a run that nobody asked to end.
     fn decide(&mut self, key: Key, exit: &Exit, ran_for: Duration, ctx: &mut Context<Self>) {
-        let Some(child) = self.children.get_mut(&key) else {
+        let Some(child) = self.children.get_mut(key) else {
             return;
         };
         let node = child.spec.node().clone();
@@ -306,6 +334,7 @@ impl Supervisor {
                 self.remove(key, ctx);
             }
             Verdict::Restart { after } => {
+                counts::count_restart(exit);
                 let until = deadline::after(after);
                 tracing::warn!(%path, %exit, restarts, backoff = ?after, "child ended; restarting it");
                 child.enter(Phase::Waiting);
@@ -313,6 +342,7 @@ impl Supervisor {
                 self.set_alarm(key, until);
             }
             Verdict::Park { retry_in } => {
+                counts::count_parked();
                 let until = deadline::after(retry_in);
                 tracing::error!(%path, %exit, restarts, backoff = ?retry_in, "child needs too many restarts; parking it");
                 child.enter(Phase::Waiting);
@@ -320,20 +350,21 @@ impl Supervisor {
                 self.set_alarm(key, until);
             }
             Verdict::Escalate => {
+                counts::count_escalated();
                 tracing::error!(%path, %exit, restarts, "child needs too many restarts; giving up its supervisor");
                 self.context.fail(Escalated {
                     child: path,
                     restarts,
                     exit: exit.clone(),
                 });
-                self.closing = true;
                 self.remove(key, ctx);
+                self.close(ctx);
             }
         }
     }
 
     fn stopped(&mut self, key: Key, then: Sequel, exit: &Exit, ctx: &mut Context<Self>) {
-        let Some(child) = self.children.get(&key) else {
+        let Some(child) = self.children.get(key) else {
             return;
         };
         let node = child.spec.node();
@@ -353,7 +384,7 @@ impl Supervisor {
     pub(crate) fn ring(&mut self, ctx: &mut Context<Self>) {
         let now = Instant::now();
         while let Some(Alarm { key, epoch, .. }) = self.alarms.take_due(now) {
-            let Some(child) = self.children.get_mut(&key) else {
+            let Some(child) = self.children.get_mut(key) else {
                 continue;
             };
             if child.epoch != epoch {
@@ -388,7 +419,8 @@ impl Actor for Supervisor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.spawn(AlarmClock::default());
-        self.node().set_order(self.order);
+        self.node().set_order(self.order, self.first.len());
+        self.children.reserve_exact(self.first.len());
         for spec in std::mem::take(&mut self.first) {
             if let Err(error) = self.add(spec, ctx) {
                 self.context.fail(error);
@@ -410,7 +442,7 @@ impl Handler<ChildEnded> for Supervisor {
 
     fn handle(&mut self, ended: ChildEnded, ctx: &mut Self::Context) {
         let ChildEnded { key, run, exit } = ended;
-        let Some(child) = self.children.get_mut(&key) else {
+        let Some(child) = self.children.get_mut(key) else {
             return;
         };
         if child.run != run {
@@ -456,6 +488,7 @@ impl Handler<RestartChild> for Supervisor {
         self.refuse_if_closing()?;
         let (key, node) = self.find(&name)?;
         let run = node.latest_run();
+        counts::count_asked();
         self.stop_child(key, Sequel::Restart, ctx);
         Ok((node, run))
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::{AsyncContext, Context};
+use actix::Addr;
 use tokio::time::Instant;
 
 use crate::arbiters::Seat;
@@ -99,10 +99,14 @@ impl Sequel {
 }
 
 /// Starts a run.
-pub(crate) fn launch(spec: &Arc<dyn Launch>, key: Key, ctx: &Context<Supervisor>) -> Phase {
+pub(crate) fn launch(
+    spec: &Arc<dyn Launch>,
+    key: Key,
+    supervisor: &Arc<Addr<Supervisor>>,
+) -> Phase {
     let policy = spec.policy();
     let report = Report::Supervisor {
-        to: ctx.address(),
+        to: supervisor.clone(),
         key,
     };
     let seat = match &policy.placement {
