@@ -10,6 +10,7 @@
 //! connector, what an optimizer does with what it is told.
 
 mod assembly;
+mod connectors;
 mod crowd;
 mod execution;
 mod handle;
@@ -22,6 +23,7 @@ mod standing;
 mod status;
 
 pub use assembly::{Assembly, AssemblyError, Farewell};
+pub use connectors::ConnectorsError;
 pub use handle::{NotStarted, ServoHandle};
 pub use observer::{CommandOutcome, ServoObserver};
 pub use policy::{Operator, Polling, Question, ServoPolicy};

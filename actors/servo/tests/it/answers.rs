@@ -1,6 +1,7 @@
 //! Optimizers that give no usable answer are kept off (`spec/optimizer-protocol.md` §11, §12).
 
 use serde_json::json;
+use servo_assembly::Phase;
 use servo_doubles::{Fault, On, Script};
 
 use crate::stage::{SECOND, Setting, Stage};
@@ -33,7 +34,9 @@ async fn unusable_answers_are_no_reason_to_hurry() {
 
 #[actix_rt::test]
 async fn neither_are_failures() {
-    let arrangements: [fn(&servo_doubles::ScriptedOptimizer); 6] = [
+    let arrangements: [fn(&servo_doubles::ScriptedOptimizer); 7] = [
+        // Only the exact words mean that another deployment has taken its place (§13).
+        |o| o.inject(On::event("WHATS_NEXT").always(), Fault::gone("moved away")),
         |o| o.inject(On::event("WHATS_NEXT").always(), Fault::status(401)),
         |o| o.inject(On::event("WHATS_NEXT").always(), Fault::status(500)),
         |o| {
@@ -54,6 +57,7 @@ async fn neither_are_failures() {
     for arrange in arrangements {
         let stage = Setting::of(Script::new()).before(arrange).start().await;
         is_kept_off(&stage).await;
+        assert_ne!(stage.status().phase, Phase::Deprovisioned);
     }
 }
 

@@ -3,9 +3,12 @@
 
 mod answers;
 mod commands;
+mod connectors;
 mod conversation;
 mod ending;
+mod limits;
 mod polling;
 mod progress;
 mod puppet;
 mod stage;
+mod times;
