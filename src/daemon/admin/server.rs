@@ -1,0 +1,207 @@
+//! Connections: how many, how long, and what of them is answered.
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+
+use super::credentials::Credentials;
+
+/// Connections at a time; one more waits to be accepted until one ends.
+const CONNECTIONS: usize = 256;
+
+/// What a client has to send the head of a request, and to send another one.
+const HEAD: Duration = Duration::from_secs(15);
+
+/// What a client has to agree on encryption.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How long a connection lasts: one that reads its answers too slowly ends with it.
+const CONNECTION: Duration = Duration::from_secs(600);
+
+/// What the last answers have when the server stops.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 64 * 1024;
+
+/// How often credentials are read anew.
+const REFRESH: Duration = Duration::from_secs(5);
+
+/// A listener may run out of files; what ended a connection before it began is no reason to wait.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// The open connections, for the metrics.
+#[derive(Debug, Default)]
+pub(super) struct Connections(AtomicU64);
+
+impl Connections {
+    pub(super) fn open(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One of them.
+struct Counted(
+    Arc<Connections>,
+    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
+);
+
+impl Counted {
+    fn new(connections: &Arc<Connections>, permit: OwnedSemaphorePermit) -> Self {
+        connections.0.fetch_add(1, Ordering::Relaxed);
+        Self(connections.clone(), permit)
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Answers on `listener` with `app` until `stopping`, and for a moment longer.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub(super) async fn serve(
+    listener: Arc<TcpListener>,
+    app: Router,
+    credentials: Arc<Credentials>,
+    connections: Arc<Connections>,
+    stopping: CancellationToken,
+) -> io::Result<()> {
+    // The port stays taken while this actor is restarted: the original is kept elsewhere.
+    let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
+    let slots = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut running = JoinSet::new();
+    let refreshing = refresh(credentials.clone());
+    tokio::pin!(refreshing);
+    loop {
+        let accepted = async {
+            let slot = slots.clone().acquire_owned().await;
+            (slot, listener.accept().await)
+        };
+        tokio::select! {
+            () = stopping.cancelled() => break,
+            () = &mut refreshing => {}
+            Some(ended) = running.join_next() => tell(ended),
+            (Ok(slot), accepted) = accepted => match accepted {
+                Ok((stream, _)) => {
+                    let counted = Counted::new(&connections, slot);
+                    let (app, stopping) = (app.clone(), stopping.clone());
+                    let tls = credentials.tls().map(TlsAcceptor::from);
+                    running.spawn(async move {
+                        let _counted = counted;
+                        connection(stream, tls, app, stopping).await;
+                    });
+                }
+                Err(error) if is_of_the_peer(&error) => {}
+                Err(error) => {
+                    tracing::warn!("the admin server cannot accept a connection: {error}");
+                    sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+    drop(listener);
+    let finish = async {
+        while let Some(ended) = running.join_next().await {
+            tell(ended);
+        }
+    };
+    let _ = timeout(LAST_ANSWERS, finish).await;
+    Ok(())
+}
+
+fn tell(ended: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!("a connection to the admin server was dropped by a panic");
+    }
+}
+
+fn is_of_the_peer(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::Interrupted
+    )
+}
+
+/// Reads credentials anew now and then; never ends.
+async fn refresh(credentials: Arc<Credentials>) {
+    loop {
+        sleep(REFRESH).await;
+        let credentials = credentials.clone();
+        // It can only fail by a panic, which is logged as every panic is.
+        let _ = tokio::task::spawn_blocking(move || credentials.refresh()).await;
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    tls: Option<TlsAcceptor>,
+    app: Router,
+    stopping: CancellationToken,
+) {
+    // Answers are small and whole: waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    match tls {
+        None => talk(stream, app, stopping).await,
+        Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
+            Ok(Ok(stream)) => talk(stream, app, stopping).await,
+            Ok(Err(error)) => tracing::debug!("no TLS connection to the admin server: {error}"),
+            Err(_) => tracing::debug!("no TLS connection to the admin server in time"),
+        },
+    }
+}
+
+async fn talk<S>(stream: S, app: Router, stopping: CancellationToken)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+    tokio::pin!(connection);
+    let limit = sleep(CONNECTION);
+    tokio::pin!(limit);
+    let mut leaving = false;
+    loop {
+        tokio::select! {
+            // What ails a client is its own affair.
+            _ = connection.as_mut() => return,
+            () = &mut limit => return,
+            () = stopping.cancelled(), if !leaving => {
+                leaving = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+    }
+}
