@@ -24,8 +24,9 @@ use servo::{
     serde_json::{Value, json},
     servo_dispatch::{
         Adjust, BoxError, Check, CheckEvent, Checks, Components, Connector, ConnectorCommand,
-        ConnectorContext, Describe, DynamicEvent, EventName, HandlerContext, Maturity, Measure,
-        Metadata, Metrics, On, Routes, Stage, ensure,
+        ConnectorContext, Describe, Detach, DynamicEvent, EventDeclaration, EventName,
+        HandlerContext, Maturity, Measure, Metadata, Metrics, On, Routes, Shutdown, Stage,
+        ValueKind, ensure,
     },
     servo_messages::{
         Component, Description, EventError, Measurement, Metric, RangeSetting, Setting,
@@ -48,6 +49,9 @@ struct SpoolConfig {
     /// The largest number of them.
     #[serde(default = "hundred")]
     max_batch: u32,
+    /// Whether to wait at the end until the worker has taken all files.
+    #[serde(default)]
+    drain: bool,
 }
 
 fn hundred() -> u32 {
@@ -90,8 +94,12 @@ impl Connector for Spool {
             .on::<Describe>()
             .on::<Measure>()
             .on::<Adjust>()
-            .on::<CheckEvent>();
+            .on::<CheckEvent>()
+            .on::<Shutdown>()
+            .on::<Detach>();
+        // An event of its own: what it takes and gives is looked at before and after any handler.
         if let Ok(waiting) = EventName::try_new("waiting") {
+            routes.declare(EventDeclaration::new(waiting.clone()).gives(ValueKind::Object));
             routes.dynamic(waiting, Stage::On, |spool, event, _| async move {
                 Ok(Some(spool.answer(&event).await?))
             });
@@ -205,6 +213,24 @@ impl On<Adjust> for Spool {
             tracing::info!(%batch, "the worker takes another number of files at a time");
         }
         Ok(self.description().await)
+    }
+}
+
+impl On<Shutdown> for Spool {
+    /// May take as long as the servo gives it: then `sleep` ends with an error.
+    async fn on(&self, _: &Shutdown, cx: &HandlerContext) -> Result<(), EventError> {
+        while self.config.drain && self.waiting().await? > 0 {
+            cx.sleep(Duration::from_millis(200)).await?;
+        }
+        Ok(())
+    }
+}
+
+impl On<Detach> for Spool {
+    async fn on(&self, _: &Detach, _: &HandlerContext) -> Result<(), EventError> {
+        let directory = self.config.directory.display();
+        tracing::debug!(%directory, "left to its worker");
+        Ok(())
     }
 }
 

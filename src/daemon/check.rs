@@ -138,11 +138,9 @@ impl Prepared {
         let subject = match client {
             Some(client) => Some(Subject::Connection {
                 client,
+                // It says nothing about the servo: no connection follows (`spec/events-and-checks.md` §6.10).
                 hello: Request {
-                    event: Event::Hello(Hello {
-                        agent: spec.agent.clone(),
-                        telemetry: spec.telemetry.clone(),
-                    }),
+                    event: Event::Hello(Hello::default()),
                     servo_uid: spec.servo_uid.clone(),
                 },
                 patience: spec.policy.connect.attempt,

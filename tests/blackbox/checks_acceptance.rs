@@ -67,7 +67,7 @@ fn told(ended: &Ended) -> Vec<&str> {
     names.collect()
 }
 
-/// Item 15; of Kubernetes only once this build can run it.
+/// Item 15.
 #[test]
 fn aliases_are_told_apart_among_the_events() {
     let (bench, _optimizer, _doubles) = with_prometheus("");
@@ -82,12 +82,23 @@ fn aliases_are_told_apart_among_the_events() {
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
-    assert!(
-        rows.iter()
-            .any(|row| row.starts_with(&["before", "measure"])),
-        "{all}"
-    );
-    assert!(!rows.iter().any(|row| row[..] == ["measure"]), "{all}");
+    let before_measure = rows
+        .iter()
+        .position(|row| row.starts_with(&["before", "measure"]));
+    let connectors: Vec<&str> = rows[before_measure.unwrap_or_else(|| panic!("{all}"))..]
+        .iter()
+        .filter_map(|row| row.last().copied())
+        .collect();
+    assert!(connectors.contains(&"Kubernetes"), "{all}");
+    all.assert_stderr(&["connectors=", "kubernetes", "once they can run"]);
+    // Headers aside, every row is of a `before`, or goes on with the connectors of one.
+    let no_on = bench.run(&["show", "events", "--all", "--no-on", "--before"]);
+    for ended in [&all, &no_on] {
+        for line in ended.assert_code(0).stdout.lines().skip(1) {
+            let is_of_a_stage = line.starts_with("before ") || line.starts_with("after ");
+            assert!(is_of_a_stage || line.starts_with(' '), "{ended}");
+        }
+    }
 }
 
 /// Item 16. What a hanging handler does to it is tested where handlers can be made to hang.
@@ -135,6 +146,21 @@ fn connectors_shut_down_and_detach_before_goodbye() {
 
 /// Item 38.
 #[test]
+fn a_dry_run_against_an_optimizer_that_answers() {
+    let (bench, optimizer) = solo("");
+    let ended = bench.run(&["run", "--dry-run"]);
+    ended
+        .assert_code(0)
+        .assert_stderr(&["✅ Check 'Opsani API connectivity' passed"]);
+    let bodies: Vec<_> = optimizer.received().into_iter().map(|r| r.json).collect();
+    assert_eq!(
+        bodies,
+        [json!({"event": "HELLO", "param": null, "servo_uid": null})]
+    );
+}
+
+/// Item 38.
+#[test]
 fn a_dry_run_against_an_optimizer_that_is_not_there() {
     let (bench, optimizer) = solo("checks: {wait: 2s, delay: 1s, progressive: false}\n");
     optimizer.inject(On::any().always(), Fault::status(404));
@@ -146,9 +172,12 @@ fn a_dry_run_against_an_optimizer_that_is_not_there() {
     assert!(ended.took < Duration::from_secs(4), "{ended}");
     let request = &optimizer.received()[0];
     assert_eq!(request.event, "HELLO");
+    assert_eq!(
+        request.json,
+        json!({"event": "HELLO", "param": null, "servo_uid": null})
+    );
     let keys: Vec<&String> = request.json.as_object().unwrap().keys().collect();
     assert_eq!(keys, ["event", "param", "servo_uid"]);
-    assert!(request.json["servo_uid"].is_null(), "{}", request.json);
 }
 
 /// Item 39.

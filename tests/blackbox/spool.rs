@@ -1,9 +1,11 @@
 //! `examples/spool.rs`: a program of somebody else's, with a connector of its own, has all that the
 //! bundled ones have.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
+use rustix::process::Signal;
 use serde_json::json;
+use servo_doubles::{Script, ScriptedOptimizer};
 
 use crate::bench::{Bench, Ended, Running, SOON};
 
@@ -89,4 +91,61 @@ fn it_has_a_group_of_commands_and_checks() {
     spool(&bench, &["spool", "waiting"])
         .assert_code(1)
         .assert_stderr(&["cannot list spool"]);
+}
+
+/// `spec/events-and-checks.md` §7, item 16: of `left` the shutdown fails, of `right` it does not end.
+#[test]
+fn a_shutdown_that_fails_or_hangs_keeps_nobody_from_detaching_and_goodbye() {
+    let bench = Bench::new();
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    for directory in ["left", "right"] {
+        std::fs::create_dir(bench.path(directory)).unwrap();
+    }
+    bench.write("right/never taken", "");
+    bench.write(
+        "servo.yaml",
+        &format!(
+            "name: solo
+optimizer: {{id: example.com/solo, token: t, base_url: \"{}\"}}
+connectors: {{left: spool, right: spool}}
+left: {{directory: left, batch_file: batch, drain: true}}
+right: {{directory: right, batch_file: batch, drain: true}}
+",
+            optimizer.base_url()
+        ),
+    );
+    let mut command = bench.command(program());
+    command.args(["run", "-l", "DEBUG"]);
+    let servo = Running::start(command);
+    optimizer
+        .wait_for(SOON, |received| {
+            received.iter().any(|r| r.event == "WHATS_NEXT")
+        })
+        .unwrap();
+    std::fs::remove_dir(bench.path("left")).unwrap();
+    servo.signal(Signal::TERM);
+    let ended = servo.ended(Duration::from_secs(30));
+    ended.assert_code(0);
+    let at = |parts: &[&str]| {
+        let line = ended
+            .stderr
+            .lines()
+            .position(|line| parts.iter().all(|part| line.contains(part)));
+        line.unwrap_or_else(|| panic!("{parts:?}: {ended}"))
+    };
+    let shutdowns = [
+        at(&["shutdown", "left", "cannot list left"]),
+        at(&["shutdown", "right"]),
+    ];
+    let detaches = [at(&["left", "detach done"]), at(&["right", "detach done"])];
+    assert!(shutdowns.iter().max() < detaches.iter().min(), "{ended}");
+    assert!(
+        detaches.into_iter().max() < Some(at(&["Said GOODBYE."])),
+        "{ended}"
+    );
+    let received = optimizer.received();
+    let goodbyes: Vec<_> = received.iter().filter(|r| r.event == "GOODBYE").collect();
+    assert_eq!(goodbyes.len(), 1, "{ended}");
+    assert_eq!(goodbyes[0].param["reason"], "SIGTERM");
+    bench.assert_nothing_left(SOON);
 }

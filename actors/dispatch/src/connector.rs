@@ -12,8 +12,13 @@ use servo_messages::{CommonConfig, EventError};
 use servo_supervision::ChildContext;
 
 use crate::{
-    context::HandlerContext, dispatcher::DispatcherRef, event::Event, exchange::Exchange,
-    options::EventResult, repeating::Tasks, routes::Routes,
+    context::HandlerContext,
+    dispatcher::DispatcherRef,
+    event::{Event, Stage},
+    exchange::Exchange,
+    options::EventResult,
+    repeating::Tasks,
+    routes::Routes,
 };
 
 /// Boxed error of a connector that cannot be built.
@@ -86,6 +91,13 @@ pub trait Connector: Sized + 'static {
     /// # Errors
     /// Whatever keeps it from starting. It is tried again with back-off.
     fn build(config: Arc<Self::Config>, cx: ConnectorContext) -> Result<Self, BoxError>;
+
+    /// Events that connectors of this type are to handle, in their stages, as long as this build
+    /// knows their configuration only ([`Connector::UNAVAILABLE`]): listings show them beside those
+    /// of the routes.
+    fn foreseen(_config: &Self::Config) -> Vec<(&'static str, Stage)> {
+        Vec::new()
+    }
 
     /// Says which events the connector handles, in which stages.
     fn routes(config: &Self::Config, routes: &mut Routes<Self>);

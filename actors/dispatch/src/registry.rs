@@ -248,7 +248,10 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
     }
 
     fn events(&self) -> Vec<(Arc<str>, Stage)> {
-        Routes::<C>::of(&self.0).declared
+        let mut events = Routes::<C>::of(&self.0).declared;
+        let foreseen = C::foreseen(&self.0).into_iter();
+        events.extend(foreseen.map(|(event, stage)| (event.into(), stage)));
+        events
     }
 
     fn unavailable(&self) -> Option<&'static str> {

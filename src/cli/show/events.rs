@@ -158,6 +158,10 @@ fn of_servo(
     mut handlers: Handlers,
     wanted: impl Fn(Stage) -> bool,
 ) -> Handlers {
+    let connectors = servo.connectors.iter();
+    tell_of_unavailable(
+        connectors.filter_map(|(name, connector)| connector.unavailable().map(|_| &**name)),
+    );
     for (name, connector) in &servo.connectors {
         let label = label(name, connector.metadata());
         add(&mut handlers, &label, &connector.events(), &wanted);
@@ -168,6 +172,10 @@ fn of_servo(
 /// The events of all types, with the configuration of their samples.
 fn of_types(registry: &Registry, wanted: impl Fn(Stage) -> bool) -> Handlers {
     let mut handlers = own(&wanted);
+    let types = registry.types().iter();
+    tell_of_unavailable(
+        types.filter_map(|kind| kind.unavailable().map(|_| kind.metadata().default_name)),
+    );
     for kind in registry.types() {
         let sample = serde_yaml::from_str(kind.sample()).unwrap_or_default();
         match kind.parse(sample) {
@@ -182,6 +190,17 @@ fn of_types(registry: &Registry, wanted: impl Fn(Stage) -> bool) -> Handlers {
         }
     }
     handlers
+}
+
+/// Listed like the others, they would pass for connectors that can run.
+fn tell_of_unavailable<'a>(names: impl Iterator<Item = &'a str>) {
+    let names: Vec<&str> = names.collect();
+    if !names.is_empty() {
+        tracing::info!(
+            connectors = names.join(", "),
+            "this build knows the configuration of some connectors only: their events are those that they are to handle once they can run"
+        );
+    }
 }
 
 fn own(wanted: impl Fn(Stage) -> bool) -> Handlers {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes,
+    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes, Stage,
 };
 
 use crate::{config::KubeMetricsConfig, validation};
@@ -41,6 +41,12 @@ container: app_container_name
 
     fn build(_: Arc<KubeMetricsConfig>, _: ConnectorContext) -> Result<Self, BoxError> {
         Err(UNAVAILABLE.into())
+    }
+
+    /// `spec/kubernetes.md`.
+    fn foreseen(_: &KubeMetricsConfig) -> Vec<(&'static str, Stage)> {
+        let on = ["attach", "check", "metrics", "describe", "measure"];
+        on.into_iter().map(|event| (event, Stage::On)).collect()
     }
 
     fn routes(_: &KubeMetricsConfig, _: &mut Routes<Self>) {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes,
+    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes, Stage,
 };
 
 use crate::{config::KubernetesConfig, validation};
@@ -54,6 +54,13 @@ deployments:
 
     fn build(_: Arc<KubernetesConfig>, _: ConnectorContext) -> Result<Self, BoxError> {
         Err(UNAVAILABLE.into())
+    }
+
+    /// `spec/kubernetes.md`: the tuning pod is made ahead of a measurement.
+    fn foreseen(_: &KubernetesConfig) -> Vec<(&'static str, Stage)> {
+        let on = ["attach", "detach", "describe", "components", "adjust", "check"];
+        let on = on.into_iter().map(|event| (event, Stage::On));
+        on.chain([("measure", Stage::Before)]).collect()
     }
 
     fn routes(_: &KubernetesConfig, _: &mut Routes<Self>) {}

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use servo_dispatch::{
-    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes,
+    BoxError, ConfigProblem, Connector, ConnectorContext, Maturity, Metadata, Routes, Stage,
 };
 
 use crate::{config::OpsaniDevConfig, validation};
@@ -49,6 +49,11 @@ memory:
 
     fn build(_: Arc<OpsaniDevConfig>, _: ConnectorContext) -> Result<Self, BoxError> {
         Err(UNAVAILABLE.into())
+    }
+
+    /// `spec/kubernetes.md`.
+    fn foreseen(_: &OpsaniDevConfig) -> Vec<(&'static str, Stage)> {
+        vec![("attach", Stage::On), ("check", Stage::On)]
     }
 
     fn routes(_: &OpsaniDevConfig, _: &mut Routes<Self>) {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use servo_dispatch::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata, Routes};
+use servo_dispatch::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata, Routes, Stage};
 
 use crate::{config::ScriptsConfig, validation};
 
@@ -26,6 +26,19 @@ impl Connector for Scripts {
 
     fn build(_: Arc<ScriptsConfig>, _: ConnectorContext) -> Result<Self, BoxError> {
         Err(UNAVAILABLE.into())
+    }
+
+    /// `spec/metrics-and-load.md` §4: what its stanza names.
+    fn foreseen(config: &ScriptsConfig) -> Vec<(&'static str, Stage)> {
+        [
+            (&config.before, Stage::Before),
+            (&config.on, Stage::On),
+            (&config.after, Stage::After),
+        ]
+        .into_iter()
+        .filter_map(|(scripts, stage)| Some((scripts.as_ref()?, stage)))
+        .flat_map(|(scripts, stage)| scripts.iter().map(move |(event, _)| (event.name(), stage)))
+        .collect()
     }
 
     fn routes(_: &ScriptsConfig, _: &mut Routes<Self>) {}

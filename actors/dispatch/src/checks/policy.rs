@@ -56,8 +56,8 @@ impl CheckPolicy {
             progressive: config.progressive,
             remedy: config.remedy,
             check_halting: config.check_halting,
-            timeout: CheckEvent::TIMEOUT,
-            remedy_timeout: Self::REMEDY_TIMEOUT,
+            timeout: config.timeout.as_std(),
+            remedy_timeout: config.remedy_timeout.as_std(),
         })
     }
 }

@@ -613,3 +613,44 @@ async fn the_exchange_ends_with_its_servo() {
     let error = exchange.publish("told.you", Message::text_of("?")).await;
     assert!(error.is_err());
 }
+
+#[actix_rt::test]
+async fn of_a_connector_that_is_removed_nothing_goes_on() {
+    let stage = Stage::new().await;
+    stage
+        .begin(|cx| {
+            cx.tasks()
+                .publish_every("told", ["pulse.c"], SECOND, |_| async {
+                    Ok(Some(Message::text_of("c")))
+                })
+                .map(drop)
+        })
+        .await
+        .unwrap();
+    stage.start_up().await;
+    let mut pulses = stage.subscribe("pulse.*");
+    sleep(SECOND * 5).await;
+    stage.tell("before").await;
+    let [a, b] = &stage.worlds;
+    assert!(a.count("declared") >= 5);
+    assert_eq!((a.heard().len(), b.heard().len()), (1, 1));
+    assert!(pulses.try_next().is_some());
+
+    stage.dispatcher.remove_connector("a").await.unwrap();
+    while pulses.try_next().is_some() {}
+    let (before_a, before_b) = (a.count("declared"), b.count("declared"));
+    sleep(SECOND * 30).await;
+    stage.tell("after").await;
+    assert_eq!(a.count("declared"), before_a);
+    assert_eq!((a.heard().len(), b.heard().len()), (1, 2));
+    // What `b` does goes on.
+    assert!(b.count("declared") >= before_b + 29);
+    let mut from = Vec::new();
+    while let Some(pulse) = pulses.try_next() {
+        from.push(pulse.metadata("connector").unwrap().to_owned());
+    }
+    assert!(
+        !from.is_empty() && from.iter().all(|from| from == "b"),
+        "{from:?}"
+    );
+}

@@ -227,6 +227,10 @@ impl Serialize for Request {
         let mut envelope = serializer.serialize_struct("Request", 3)?;
         envelope.serialize_field("event", &self.event.name())?;
         match &self.event {
+            // The connectivity check says HELLO about nobody (§15).
+            Event::Hello(hello) if *hello == Hello::default() => {
+                envelope.serialize_field("param", &())?;
+            }
             Event::Hello(hello) => envelope.serialize_field("param", hello)?,
             Event::WhatsNext => envelope.serialize_field("param", &())?,
             Event::Report(_, Report::Progress(progress)) => {

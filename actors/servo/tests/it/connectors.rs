@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use servo_dispatch::{
     BoxError, Connector, ConnectorContext, ConnectorType, DispatchOptions, Every, Message,
     Metadata, Metrics, NewConnector, Routes, SubscribeOptions, Subscription,
@@ -17,8 +18,13 @@ fn probe(stage: &Stage, name: &str) -> NewConnector {
     NewConnector::new(name, stage.spec.connectors[0].1.clone())
 }
 
+/// Has nothing to do, and is asked again and again.
+fn polled() -> Script {
+    Script::new().idle(json!({"cmd": "SLEEP", "param": {"duration": "10ms"}}))
+}
+
 async fn running() -> Stage {
-    let stage = Setting::of(Script::new()).start().await;
+    let stage = Setting::of(polled()).start().await;
     stage.seen("WHATS_NEXT", 1).await;
     stage
 }
@@ -136,7 +142,7 @@ async fn beats(pulses: &mut Subscription, count: usize) {
 #[actix_rt::test]
 async fn what_a_servo_publishes_goes_on_when_another_leaves() {
     let stage = running().await;
-    let second_optimizer = ScriptedOptimizer::start(Script::new());
+    let second_optimizer = ScriptedOptimizer::start(polled());
     let second = stage.add("second", &second_optimizer).await.unwrap();
     let there = second_optimizer.until(crate::stage::LONG, |received| {
         received.iter().any(|r| r.event == "WHATS_NEXT")
@@ -163,7 +169,9 @@ async fn what_a_servo_publishes_goes_on_when_another_leaves() {
     assert_eq!(stage.goodbye().await, "making room");
     // The first one's ends with it; the second one's never falters, and its polling neither.
     let ended = async { while of_first.next().await.is_some() {} };
-    tokio::time::timeout(crate::stage::LONG, ended).await.unwrap();
+    tokio::time::timeout(crate::stage::LONG, ended)
+        .await
+        .unwrap();
     let lost = of_second.lost();
     while of_second.try_next().is_some() {}
     beats(of_second, 20).await;
