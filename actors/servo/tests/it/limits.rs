@@ -18,7 +18,7 @@ use tokio::{
 
 use crate::{
     puppet::{Answer, Heard, Puppet, idle, measure, ok},
-    stage::{Act, SECOND, Scene, Setting},
+    stage::{Act, SECOND, Scene, Setting, eventually},
 };
 
 /// Counts what it is told.
@@ -53,13 +53,19 @@ async fn a_command_that_takes_longer_than_it_may_is_ended_and_told() {
         .act("a", "measure", Act::Report(Vec::new(), SECOND))
         .with(puppet.clone())
         .await;
-    scene.until("at work", |s| s.phase.name() == "executing").await;
+    scene
+        .until("at work", |s| s.phase.name() == "executing")
+        .await;
     let began = Instant::now();
     scene.until("told", |s| s.finished == 1).await;
     let took = began.elapsed();
     assert!((133 * SECOND..135 * SECOND).contains(&took), "{took:?}");
     puppet.seen("WHATS_NEXT", 2).await;
-    let completions: Vec<_> = puppet.heard().into_iter().filter(Heard::is_completion).collect();
+    let completions: Vec<_> = puppet
+        .heard()
+        .into_iter()
+        .filter(Heard::is_completion)
+        .collect();
     assert_eq!(completions.len(), 1);
     assert_eq!(completions[0].param["status"], "failed");
     assert_eq!(completions[0].param["reason"], "timeout");
@@ -96,7 +102,10 @@ async fn other_commands_have_that_time_alone() {
         let last = status.last.unwrap();
         assert_eq!(last.status, Status::Failed);
         let expected = SECOND * (10 + settlement);
-        assert!(last.took >= expected && last.took < expected + 2 * SECOND, "{last:?}");
+        assert!(
+            last.took >= expected && last.took < expected + 2 * SECOND,
+            "{last:?}"
+        );
         let (_, error) = status.last_error.unwrap();
         assert!(error.contains("did not end within"), "{error}");
     }
@@ -114,7 +123,11 @@ async fn a_silent_measurement_is_heard_of_each_interval() {
         .with(puppet.clone())
         .await;
     scene.until("done", |s| s.finished == 1).await;
-    let reports: Vec<_> = puppet.heard().into_iter().filter(Heard::is_progress).collect();
+    let reports: Vec<_> = puppet
+        .heard()
+        .into_iter()
+        .filter(Heard::is_progress)
+        .collect();
     assert!((3..=5).contains(&reports.len()), "{reports:?}");
     for report in reports {
         assert_eq!(report.param["cmd_uid"], "u1");
@@ -135,9 +148,9 @@ async fn progress_rises_and_ends_with_the_outcome() {
         .await;
     scene
         .until("half way", |s| {
-            s.command.as_ref().is_some_and(|c| {
-                c.percent == 66.6 && c.message.as_deref() == Some("a at 66.6")
-            })
+            s.command
+                .as_ref()
+                .is_some_and(|c| c.percent == 66.6 && c.message.as_deref() == Some("a at 66.6"))
         })
         .await;
     puppet.seen("WHATS_NEXT", 2).await;
@@ -146,14 +159,20 @@ async fn progress_rises_and_ends_with_the_outcome() {
     let last = heard.iter().rposition(Heard::is_progress).unwrap();
     assert!(last < outcome);
     let reports: Vec<_> = heard.iter().filter(|h| h.is_progress()).collect();
-    let percents: Vec<f64> = reports.iter().map(|r| r.param["progress"].as_f64().unwrap()).collect();
+    let percents: Vec<f64> = reports
+        .iter()
+        .map(|r| r.param["progress"].as_f64().unwrap())
+        .collect();
     assert!(percents.len() >= 2 && percents.is_sorted(), "{percents:?}");
     assert!(percents.iter().all(|p| *p < 100.0), "{percents:?}");
     for report in reports {
         assert!(report.param["runtime"].is_number());
         assert_eq!(report.param["cmd_uid"], "u1");
         let message = report.param["message"].as_str().unwrap();
-        assert!(message.starts_with("a at ") && !message.contains('\n'), "{message}");
+        assert!(
+            message.starts_with("a at ") && !message.contains('\n'),
+            "{message}"
+        );
     }
 }
 
@@ -165,7 +184,10 @@ async fn a_connector_that_does_not_stop_is_replaced_and_the_optimizer_is_told() 
     for (answer, outcome) in [
         (json!({"status": "cancel", "reason": "enough"}), true),
         (json!({"status": "unexpected-event"}), false),
-        (json!({"status": "invalid", "reason": "unexpected cmd_uid"}), false),
+        (
+            json!({"status": "invalid", "reason": "unexpected cmd_uid"}),
+            false,
+        ),
     ] {
         let puppet = Puppet::new(move |heard: &Heard, before| match (&*heard.event, before) {
             ("WHATS_NEXT", 0) => measure("u1"),
@@ -196,9 +218,16 @@ async fn a_connector_that_does_not_stop_is_replaced_and_the_optimizer_is_told() 
         }
         expected.extend(["GOODBYE restarting", "HELLO", "WHATS_NEXT"]);
         assert_eq!(said, expected);
+        eventually("b replaced", || scene.times("b startup") == 2).await;
         assert_eq!((scene.restarts_of("a"), scene.restarts_of("b")), (0, 1));
         // It goes through what its servo has gone through; the others go through nothing.
-        let counts = ["a attach", "a startup", "a shutdown", "b attach", "b startup"];
+        let counts = [
+            "a attach",
+            "a startup",
+            "a shutdown",
+            "b attach",
+            "b startup",
+        ];
         let counts = counts.map(|what| scene.times(what));
         assert_eq!(counts, [1, 1, 0, 2, 2]);
         assert_eq!(scene.restarts_of("optimizer"), 0);
@@ -250,7 +279,12 @@ async fn no_more_commands_are_carried_out_at_a_time_than_may_be() {
     for (puppet, _) in &servos {
         let heard = puppet.heard();
         assert_eq!(heard.iter().filter(|h| h.is_completion()).count(), 2);
-        assert!(heard.iter().filter(|h| h.is_completion()).all(|h| h.param["status"] == "ok"));
+        assert!(
+            heard
+                .iter()
+                .filter(|h| h.is_completion())
+                .all(|h| h.param["status"] == "ok")
+        );
     }
     let waited = servos.iter().flat_map(|(puppet, _)| puppet.heard());
     let waited = waited.filter(|h| h.is_progress() && h.param["message"] == "waiting for its turn");
@@ -281,18 +315,37 @@ async fn whoever_waits_for_a_turn_hears_a_cancel_and_a_stop() {
     scene.until("cancelled", |s| s.finished == 1).await;
     let outcome = puppet.heard().into_iter().find(Heard::is_completion);
     puppet.seen("WHATS_NEXT", 2).await;
-    let outcome = outcome.or_else(|| puppet.heard().into_iter().find(Heard::is_completion)).unwrap();
+    let outcome = outcome
+        .or_else(|| puppet.heard().into_iter().find(Heard::is_completion))
+        .unwrap();
     assert_eq!(outcome.param["status"], "cancelled");
     assert_eq!(outcome.param["message"], "Command cancelled");
-    let status = scene.until("the next", |s| s.phase == Phase::Executing(Operation::Measure) && s.command.as_ref().is_some_and(|c| c.message.is_some())).await;
-    assert_eq!(status.command.unwrap().message.as_deref(), Some("waiting for its turn"));
+    let status = scene
+        .until("the next", |s| {
+            s.phase == Phase::Executing(Operation::Measure)
+                && s.command.as_ref().is_some_and(|c| c.message.is_some())
+        })
+        .await;
+    assert_eq!(
+        status.command.unwrap().message.as_deref(),
+        Some("waiting for its turn")
+    );
     assert!(scene.end("SIGTERM").await < SECOND);
     assert_eq!(scene.times("a measure"), 0);
-    let told: Vec<_> = counting.0.lock().unwrap().iter().map(|(operation, outcome, _)| (*operation, *outcome)).collect();
+    let told: Vec<_> = counting
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(operation, outcome, _)| (*operation, *outcome))
+        .collect();
     assert_eq!(
         told,
         [
-            (Operation::Measure, CommandOutcome::Completed(Status::Cancelled)),
+            (
+                Operation::Measure,
+                CommandOutcome::Completed(Status::Cancelled)
+            ),
             (Operation::Measure, CommandOutcome::Stopped)
         ]
     );
@@ -318,7 +371,13 @@ async fn each_command_is_told_once_it_is_done_with() {
         .with(puppet.clone())
         .await;
     puppet.seen("WHATS_NEXT", 4).await;
-    let told: Vec<_> = counting.0.lock().unwrap().iter().map(|(operation, outcome, _)| (*operation, *outcome)).collect();
+    let told: Vec<_> = counting
+        .0
+        .lock()
+        .unwrap()
+        .iter()
+        .map(|(operation, outcome, _)| (*operation, *outcome))
+        .collect();
     assert_eq!(
         told,
         [
@@ -327,10 +386,16 @@ async fn each_command_is_told_once_it_is_done_with() {
             (Operation::Adjust, CommandOutcome::Completed(Status::Failed))
         ]
     );
-    let status = scene.until("asleep", |s| s.phase.name() == "sleeping").await;
+    let status = scene
+        .until("asleep", |s| s.phase.name() == "sleeping")
+        .await;
     assert_eq!((status.finished, status.not_ok), (2, 1));
     // Acceptance 14.
-    let refused = puppet.heard().into_iter().rfind(Heard::is_completion).unwrap();
+    let refused = puppet
+        .heard()
+        .into_iter()
+        .rfind(Heard::is_completion)
+        .unwrap();
     assert_eq!(refused.param["reason"], "invalid-command");
     assert_eq!(refused.param["cmd_uid"], "u2");
     assert!(status.last.unwrap().ended <= std::time::Instant::now());

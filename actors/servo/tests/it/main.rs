@@ -6,6 +6,8 @@ mod commands;
 mod connectors;
 mod conversation;
 mod ending;
+mod failing;
+mod leaving;
 mod limits;
 mod polling;
 mod progress;

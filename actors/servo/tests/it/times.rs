@@ -70,7 +70,9 @@ async fn answers_that_are_no_commands_are_met_with_patience() {
         assert!(hasty.count() <= 6, "{answer}: {polls:?}");
         let longest = gaps(&puppet, "WHATS_NEXT").into_iter().max().unwrap();
         assert!(longest <= 61 * SECOND, "{answer}: {longest:?}");
-        scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
+        scene
+            .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+            .await;
         assert_eq!(puppet.times("HELLO").len(), 1);
     }
 }
@@ -91,13 +93,21 @@ async fn a_refused_servo_asks_seldom_and_works_on_when_it_is_let_in() {
         let first = Instant::now();
         puppet.seen("WHATS_NEXT", 15).await;
         let polls = puppet.times("WHATS_NEXT");
-        let hasty = polls.iter().filter(|at| **at - first <= 30 * SECOND).count();
+        let hasty = polls
+            .iter()
+            .filter(|at| **at - first <= 30 * SECOND)
+            .count();
         assert!(hasty < 10, "{status}: {hasty}");
         let longest = gaps(&puppet, "WHATS_NEXT").into_iter().max().unwrap();
-        assert!((60 * SECOND..=300 * SECOND).contains(&longest), "{longest:?}");
+        assert!(
+            (60 * SECOND..=300 * SECOND).contains(&longest),
+            "{longest:?}"
+        );
         assert!(scene.handle.outage().is_some());
         REFUSES.store(false, Ordering::Relaxed);
-        scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
+        scene
+            .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+            .await;
         assert_eq!(scene.handle.outage(), None);
         assert_eq!(puppet.times("HELLO").len(), 1);
     }
@@ -117,7 +127,15 @@ async fn nothing_is_asked_while_an_outcome_is_on_its_way() {
     puppet.seen("WHATS_NEXT", 2).await;
     assert_eq!(
         puppet.events(),
-        ["HELLO", "WHATS_NEXT", "DESCRIPTION", "DESCRIPTION", "DESCRIPTION", "DESCRIPTION", "WHATS_NEXT"]
+        [
+            "HELLO",
+            "WHATS_NEXT",
+            "DESCRIPTION",
+            "DESCRIPTION",
+            "DESCRIPTION",
+            "DESCRIPTION",
+            "WHATS_NEXT"
+        ]
     );
     let heard = puppet.heard();
     assert!(heard[3..6].iter().all(|h| h.param == heard[2].param));
@@ -144,8 +162,13 @@ async fn an_optimizer_that_is_gone_for_long_is_waited_for() {
         .until("a lost outcome", |s| s.last_error.is_some())
         .await;
     let (_, error) = status.last_error.unwrap();
-    assert!(error.contains("the outcome of DESCRIBE could not be delivered"), "{error}");
-    scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
+    assert!(
+        error.contains("the outcome of DESCRIBE could not be delivered"),
+        "{error}"
+    );
+    scene
+        .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+        .await;
     assert_eq!(puppet.times("HELLO").len(), 1);
     // Once the budget is spent it is asked at a pace that is capped.
     let longest = gaps(&puppet, "WHATS_NEXT").into_iter().max().unwrap();
@@ -163,13 +186,21 @@ async fn an_optimizer_that_never_answers_is_asked_again() {
     let scene = Setting::quiet()
         .unhurried()
         .policy(|p| {
-            p.requests = Budget { attempt: 2 * SECOND, ..Budget::standard() };
+            p.requests = Budget {
+                attempt: 2 * SECOND,
+                ..Budget::standard()
+            };
         })
         .with(puppet.clone())
         .await;
-    scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
+    scene
+        .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+        .await;
     let again = gaps(&puppet, "WHATS_NEXT")[0];
-    assert!((2 * SECOND..=3 * SECOND + SECOND / 10).contains(&again), "{again:?}");
+    assert!(
+        (2 * SECOND..=3 * SECOND + SECOND / 10).contains(&again),
+        "{again:?}"
+    );
 }
 
 fn unwelcome() -> Value {
@@ -200,8 +231,16 @@ async fn a_servo_that_is_not_welcome_gives_up_once_its_time_is_over() {
             .await;
         let status = scene.until("given up", |s| s.start_failure.is_some()).await;
         let took = began.elapsed();
-        assert!(took >= 3 * SECOND - SECOND / 100 && took <= 5 * SECOND, "{took:?}");
-        assert!(status.start_failure.unwrap().contains("cannot connect to the optimizer"));
+        assert!(
+            took >= 3 * SECOND - SECOND / 100 && took <= 5 * SECOND,
+            "{took:?}"
+        );
+        assert!(
+            status
+                .start_failure
+                .unwrap()
+                .contains("cannot connect to the optimizer")
+        );
         // Acceptance 34; and who was never welcome does not take leave.
         let events = puppet.events();
         assert!(events.iter().all(|e| e == "HELLO"), "{events:?}");
@@ -241,7 +280,9 @@ async fn without_limits_hello_is_said_for_days() {
         .policy(|p| p.connect.max_time = None)
         .with(puppet.clone())
         .await;
-    scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
+    scene
+        .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+        .await;
     assert_eq!(puppet.times("HELLO").len(), 2_001);
 }
 
@@ -257,10 +298,18 @@ async fn hello_that_is_refused_is_no_connection() {
     let scene = Setting::quiet().unhurried().with(puppet.clone()).await;
     let status = scene.until("refused", |s| s.last_error.is_some()).await;
     assert_eq!(status.phase, Phase::Connecting);
-    assert_eq!(status.last_error.unwrap().1, "HELLO was answered invalid: go away");
+    assert_eq!(
+        status.last_error.unwrap().1,
+        "HELLO was answered invalid: go away"
+    );
     assert_eq!(scene.times("a startup"), 0);
-    scene.until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. })).await;
-    assert_eq!(puppet.events()[..5], ["HELLO", "HELLO", "HELLO", "HELLO", "WHATS_NEXT"]);
+    scene
+        .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+        .await;
+    assert_eq!(
+        puppet.events()[..5],
+        ["HELLO", "HELLO", "HELLO", "HELLO", "WHATS_NEXT"]
+    );
 }
 
 /// Acceptance 27: replaced servos keep quiet for an hour, whichever request tells them, and can be
@@ -288,19 +337,28 @@ async fn a_servo_whose_place_is_taken_keeps_quiet_for_an_hour() {
             .act("a", "measure", Act::Report(vec![1.0], SECOND))
             .with(puppet.clone())
             .await;
-        scene.until("replaced", |s| s.phase == Phase::Deprovisioned).await;
+        scene
+            .until("replaced", |s| s.phase == Phase::Deprovisioned)
+            .await;
         let (since, before) = (Instant::now(), puppet.events().len());
-        puppet.until("a HELLO later", |heard| heard.len() > before).await;
+        puppet
+            .until("a HELLO later", |heard| heard.len() > before)
+            .await;
         assert_eq!(puppet.events()[before], "HELLO", "{told_at}");
         assert!(since.elapsed() >= 3600 * SECOND, "{told_at}");
         // And again; this time it is stopped.
         if told_at == "HELLO" {
             continue;
         }
-        scene.until("replaced", |s| s.phase == Phase::Deprovisioned).await;
+        scene
+            .until("replaced", |s| s.phase == Phase::Deprovisioned)
+            .await;
         let took = scene.end("SIGTERM").await;
         assert!(took < SECOND, "{told_at}: {took:?}");
-        assert!(!puppet.events().contains(&"GOODBYE".to_owned()), "{told_at}");
+        assert!(
+            !puppet.events().contains(&"GOODBYE".to_owned()),
+            "{told_at}"
+        );
         assert_eq!(scene.times("a detach"), 1);
     }
 }
@@ -321,10 +379,15 @@ async fn the_end_is_in_time_though_nobody_hears_goodbye() {
         .act("b", "detach", Act::Freeze)
         .with(puppet.clone())
         .await;
-    scene.until("at work", |s| s.phase.name() == "executing").await;
+    scene
+        .until("at work", |s| s.phase.name() == "executing")
+        .await;
     let took = scene.end("SIGTERM").await;
     assert!(took <= 26 * SECOND, "{took:?}");
-    assert_eq!(puppet.heard().last().unwrap().param, json!({"reason": "SIGTERM"}));
+    assert_eq!(
+        puppet.heard().last().unwrap().param,
+        json!({"reason": "SIGTERM"})
+    );
     assert!(!puppet.heard().iter().any(Heard::is_completion));
 }
 
@@ -347,7 +410,9 @@ async fn the_end_takes_no_longer_than_it_is_given() {
         .await;
     assert_eq!(scene.spec.policy.shutdown_grace(), 5 * SECOND);
     assert_eq!(scene.assembly.shutdown_grace(), 5 * SECOND);
-    scene.until("at work", |s| s.phase.name() == "executing").await;
+    scene
+        .until("at work", |s| s.phase.name() == "executing")
+        .await;
     let took = scene.end("SIGTERM").await;
     assert!(took <= 6 * SECOND, "{took:?}");
     assert_eq!(puppet.heard().last().unwrap().event, "GOODBYE");
