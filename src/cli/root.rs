@@ -1,10 +1,12 @@
 //! The options of the root, and what all commands share because of them
 //! (`spec/config-and-cli.md` §3.3, §7.1).
 
+mod source;
+
 use std::{
     num::NonZeroUsize,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
@@ -22,7 +24,7 @@ use crate::{
 };
 
 /// The options of the root.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct RootOptions {
     /// The servos: one YAML document for each [env var: SERVO_CONFIG_FILE; default: servo.yaml]
     #[arg(short = 'c', long, value_name = "FILE")]
@@ -99,6 +101,9 @@ pub(super) enum InPlaceOfCommand {
 /// What all commands share.
 pub(crate) struct Context {
     pub(super) registry: Registry,
+    /// As they were given.
+    options: RootOptions,
+    log: Arc<Mutex<logging::Log>>,
     /// The working directory.
     pub(super) directory: PathBuf,
     /// The assembly file as it was named, if it was.
@@ -125,8 +130,9 @@ impl Context {
         matches: &ArgMatches,
         registry: Registry,
         lasting: bool,
-    ) -> Result<(Self, logging::Log), Failure> {
+    ) -> Result<(Self, Arc<Mutex<logging::Log>>), Failure> {
         let options = RootOptions::of(matches)?;
+        let given = options.clone();
         let directory = std::env::current_dir()
             .map_err(|e| Failure::Failed(format!("cannot tell the working directory: {e}")))?;
         let (dotenv, warnings) = config::read_dotenv(&directory, &options.dotenv())
@@ -164,6 +170,7 @@ impl Context {
             && !truth(&environment, "SERVO_NO_COLOR")?
             && variable("NO_COLOR").is_none();
         let log = logging::init(level, format, colour, daemon.log.file.as_ref())?;
+        log.set_rate_limit(daemon.log.rate_limit.get());
         for warning in warnings {
             tracing::warn!("{warning}");
         }
@@ -175,8 +182,11 @@ impl Context {
                 "--token shows in the list of processes, for everybody on this machine: use --token-file"
             );
         }
+        let log = Arc::new(Mutex::new(log));
         let context = Self {
             registry,
+            options: given,
+            log: log.clone(),
             config_file,
             name: options
                 .name

@@ -1,8 +1,9 @@
 //! `servo run`
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io::{self, IsTerminal},
+    sync::Arc,
 };
 
 use servo_embedded::{StudyResult, result::Applied};
@@ -26,6 +27,13 @@ use crate::{
 ///
 /// With embedded optimizers only, it ends when their studies do, and prints the results; else it
 /// runs until SIGTERM or SIGINT.
+///
+/// SIGHUP has it read its configuration again; servos that stay as they are go on undisturbed.
+/// SIGUSR1 has it log the supervision tree.
+///
+/// Exit codes: 0 ended as it was told, by SIGTERM or SIGINT or over HTTP, or with its studies;
+/// 1 checks failed, or no servo could start; 2 wrong usage; 128 + N ended at once by a second signal N
+/// (130 SIGINT, 143 SIGTERM), or by the first one in the middle of a study or of checks.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     /// Run the checks first, and the servos only when all pass [env var: SERVO_RUN_CHECK]
@@ -57,10 +65,12 @@ pub(super) struct How {
     pub(super) output: Output,
     pub(super) polls: Polls,
     pub(super) debug: bool,
+    /// Servos of the file that cannot run, as has been told.
+    pub(super) unfit: HashSet<Arc<str>>,
 }
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
-    let how = How {
+    let mut how = How {
         output: arguments.output,
         polls: match (arguments.no_poll, arguments.interactive) {
             (true, _) => Polls::Never,
@@ -68,6 +78,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
             (false, false) => Polls::Always,
         },
         debug: arguments.debug || context.is_set("SERVO_RUN_DEBUG")?,
+        unfit: HashSet::new(),
     };
     let check = arguments.check || context.is_set("SERVO_RUN_CHECK")?;
     let no_banner = arguments.no_banner || context.is_set("SERVO_NO_BANNER")?;
@@ -77,8 +88,8 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         ));
     }
     let options = context.load_options(Need::Required);
-    let Selection { servos, several } = context.running_servos(&options)?;
-    let servos = fit(servos)?;
+    let Selection { servos, several } = context.servos(&options)?;
+    let (servos, unfit) = fit(servos)?;
     // The result of a dry run is its table.
     if !no_banner && (!arguments.dry_run || io::stdout().is_terminal()) {
         show_banner(context, &servos, arguments.output)?;
@@ -95,14 +106,17 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
     if arguments.dry_run {
         return Ok(());
     }
+    how.unfit = unfit;
     go(context, servos, several, &how)
 }
 
-/// The servos that can run. What keeps the others from it is logged.
+/// The servos that can run, and the names of the others. What keeps these from it is logged.
 ///
 /// # Errors
 /// When none can.
-fn fit(servos: Vec<ServoConfig>) -> Result<Vec<ServoConfig>, Failure> {
+fn fit(
+    servos: Vec<ServoConfig>,
+) -> Result<(Vec<ServoConfig>, HashSet<Arc<str>>), Failure> {
     let (fit, refused) = Unfit::sift(servos, Unfit::of);
     if fit.is_empty() {
         let reasons: Vec<String> = refused.iter().map(|(_, why)| why.to_string()).collect();
@@ -111,7 +125,8 @@ fn fit(servos: Vec<ServoConfig>) -> Result<Vec<ServoConfig>, Failure> {
     for (servo, why) in &refused {
         tracing::error!(%servo, "{why}");
     }
-    Ok(fit)
+    let unfit = refused.into_iter().map(|(servo, _)| servo).collect();
+    Ok((fit, unfit))
 }
 
 /// Runs servos that can run.
@@ -123,9 +138,12 @@ pub(super) fn go(
 ) -> Result<(), Failure> {
     let output = how.output;
     let plan = Plan {
-        arbiters: context.daemon.arbiters,
+        daemon: context.daemon.clone(),
         polls: how.polls,
         debug: how.debug,
+        commands: context.commands(),
+        source: context.rereading(),
+        unfit: how.unfit.clone(),
     };
     let files = trial_files(&servos);
     // Those that go on when their studies are over are told of at once, for there is no end.
@@ -188,7 +206,7 @@ pub(super) fn go(
             }
             Err(Failure::Interrupted(signal))
         }
-        Ended::Signal { .. } | Ended::Declined => Ok(()),
+        Ended::Signal { .. } | Ended::Declined | Ended::Quit => Ok(()),
     }
 }
 

@@ -123,6 +123,33 @@ pub struct LogConfig {
     pub format: Option<LogFormat>,
     /// Files beside stderr; none by default.
     pub file: Option<LogFile>,
+    /// How long a warning or an error is left out that repeats itself.
+    pub rate_limit: LogRateLimit,
+}
+
+/// A warning or an error that repeats itself is written once in so long a time, with the number of those
+/// that were left out; 10 s by default, 0 writes all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "servo_messages::Duration")]
+pub struct LogRateLimit(Duration);
+
+impl LogRateLimit {
+    /// As a span of time.
+    pub fn get(self) -> Duration {
+        self.0
+    }
+}
+
+impl Default for LogRateLimit {
+    fn default() -> Self {
+        Self(Duration::from_secs(10))
+    }
+}
+
+impl From<servo_messages::Duration> for LogRateLimit {
+    fn from(given: servo_messages::Duration) -> Self {
+        Self(given.as_std())
+    }
 }
 
 /// The log in files.
@@ -315,6 +342,21 @@ mod tests {
         let on = read(&on).unwrap();
         assert!(on.log.file.is_some() && on.admin.tls.is_some(), "{on:?}");
         assert_eq!(on.reload, DaemonConfig::default().reload);
+    }
+
+    #[test]
+    fn the_log_is_limited_unless_told_otherwise() {
+        for (text, seconds) in [
+            ("", 10),
+            ("[log]\nrate_limit = \"1m\"\n", 60),
+            ("[log]\nrate_limit = \"0s\"\n", 0),
+            ("[log]\nrate_limit = 0\n", 0),
+        ] {
+            let limit = read(text).unwrap().log.rate_limit.get();
+            assert_eq!(limit, Duration::from_secs(seconds), "{text}");
+        }
+        let error = read("[log]\nrate_limit = \"often\"\n").unwrap_err().to_string();
+        assert!(error.contains("often"), "{error}");
     }
 
     #[test]

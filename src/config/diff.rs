@@ -47,6 +47,11 @@ impl Fingerprint {
     }
 }
 
+/// What no two servos may have in common, beside their names: their optimizer.
+pub fn optimizer_identity(servo: &ServoConfig) -> Option<String> {
+    Some(servo.optimizer.as_ref()?.identity(&servo.name))
+}
+
 /// Compares two assemblies. Servos of one name are one servo; they are unchanged when their
 /// fingerprints are equal.
 pub fn diff<'a>(

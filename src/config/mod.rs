@@ -25,9 +25,9 @@ pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load, load_text
 pub use daemon::{
     AdminConfig, AdminConfigError, AdminTls, DaemonConfig, DaemonConfigError, FinishWithin,
     FinishWithinError, Listen, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError, LogFormat,
-    LogRotation, OptimizerLimits, ReloadCommand, ReloadConfig,
+    LogRateLimit, LogRotation, OptimizerLimits, ReloadCommand, ReloadConfig,
 };
-pub use diff::{Diff, FileContents, Fingerprint, ReferredFiles, diff};
+pub use diff::{Diff, FileContents, Fingerprint, ReferredFiles, diff, optimizer_identity};
 pub use document::ServoConfig;
 pub use dotenv::{Dotenv, DotenvError, DotenvWarning, assignment, read as read_dotenv};
 pub use effective::{Effective, Show, effective, origin};

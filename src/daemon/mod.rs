@@ -1,5 +1,6 @@
 //! The running program: its actor system, supervision tree, signals and logs.
 
+pub mod admin;
 pub mod banner;
 mod check;
 mod detach;
@@ -11,7 +12,9 @@ mod optimizers;
 mod own_check;
 pub mod run;
 mod signals;
+mod systemd;
 mod tree;
+mod watch;
 
 pub use check::{CheckError, Checked, ServoChecks, Teller, ToCheck, check};
 pub use detach::detach;

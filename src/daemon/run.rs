@@ -1,24 +1,27 @@
 //! `servo run`: servos until a signal, or until the studies of embedded optimizers are over.
 
+mod studies;
+
 use std::{
-    collections::BTreeMap, convert::Infallible, num::NonZeroUsize, sync::Arc, thread,
-    time::Duration,
+    collections::HashSet, convert::Infallible, num::NonZeroUsize, sync::Arc, thread, time::Duration,
 };
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use servo_assembly::{AssemblyError, Phase, Polling, ServoHandle, ServoStatus};
-use servo_embedded::{EmbeddedOptimizer, StudyResult, TrialEvent};
+use servo_embedded::{StudyResult, TrialEvent};
 use servo_supervision::Exit;
 use thiserror::Error;
-use tokio::{sync::broadcast::error::RecvError, time::Instant};
+use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
+    fleet::{ConfigurationSource, Fleet, Outfit, Setup, Trigger},
     operator::Person,
     optimizers::{OptimizerError, Optimizers},
-    signals::{Request, Requests, Signal, Signals},
-    tree::{StartError, Tree, servo_spec},
+    signals::{Requests, Signal, Signals},
+    tree::{StartError, Tree},
+    watch,
 };
-use crate::config::{OptimizerConfig, ServoConfig};
+use crate::config::{DaemonConfig, OptimizerConfig, ServoConfig};
 
 /// Signals that come closer together than this are one: wrappers such as `timeout` send theirs to the process
 /// and to its group.
@@ -36,14 +39,20 @@ pub enum Study {
 }
 
 /// How servos are run.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Plan {
-    /// Threads for servos; one for each processor by default.
-    pub arbiters: Option<NonZeroUsize>,
+    /// What `servo.toml` says.
+    pub daemon: DaemonConfig,
     /// When optimizers are asked for commands.
     pub polls: Polls,
     /// Whether the first failure ends it all.
     pub debug: bool,
+    /// One permit for each command that may be carried out at a time; none = no limit.
+    pub commands: Option<Arc<Semaphore>>,
+    /// Where the configuration is read again; without one there are no reloads.
+    pub source: Option<Arc<dyn ConfigurationSource>>,
+    /// Servos of the configuration that cannot run, as has been told.
+    pub unfit: HashSet<Arc<str>>,
 }
 
 /// When optimizers are asked for commands.
@@ -65,6 +74,8 @@ pub enum Ended {
     Finished(Vec<Arc<StudyResult>>),
     /// Whoever was asked wants no servo to run, or is gone.
     Declined,
+    /// As was asked for over HTTP, or by a program that has it as a library.
+    Quit,
     /// By a signal; `unfinished` when it was to end by itself and has not.
     Signal {
         /// Which.
@@ -83,6 +94,9 @@ pub enum RunError {
     /// An optimizer cannot be had.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
+    /// The files that the configuration names cannot be read.
+    #[error("{0}")]
+    Configuration(String),
     /// A servo cannot be added.
     #[error(transparent)]
     Assembly(#[from] AssemblyError),
@@ -124,63 +138,27 @@ pub async fn run(
     mut observe: impl FnMut(Study),
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
-    let mut requests = Requests::listen()?;
-    let (servos, mut optimizers) = with_optimizers(servos).await?;
-    let studies: Vec<_> = servos
-        .iter()
-        .filter_map(|s| optimizers.embedded(s))
-        .collect();
-    // A run is finite when each servo has a study that ends, and is asked about it.
-    let finite = studies.len() == servos.len()
-        && studies.iter().all(|(_, _, keep)| !keep)
-        && plan.polls != Polls::Never;
+    let mut reloads = Requests::to_reload()?;
+    let mut dumps = Requests::for_tree()?;
     let operator = match plan.polls {
         Polls::Asking => Some(Person::at_stdin()?),
         Polls::Always | Polls::Never => None,
     };
-    let polling = match (&operator, plan.polls) {
-        (Some(person), _) => Polling::WhenAllowed(Arc::new(person.clone())),
-        (None, Polls::Never) => Polling::Never,
-        (None, _) => Polling::Always,
-    };
-    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let threads = plan
-        .arbiters
-        .map_or(processors, NonZeroUsize::get)
-        .min(servos.len());
-    let tree = Tree::start(threads).await?;
-    let mut handles = Vec::new();
-    let alone = servos.len() == 1;
-    let count = servos.len();
-    for servo in servos {
-        let name = servo.name.clone();
-        match add(servo, &mut optimizers, &polling, &tree).await {
-            Ok(handle) => handles.push(handle),
-            Err(error) if alone => return Err(error),
-            Err(error) => tracing::error!(servo = %name, "{error}"),
-        }
-    }
-    if handles.is_empty() {
-        tree.shutdown().await;
-        return Err(RunError::Nobody(count));
-    }
+    let fleet = fleet(&servos, &plan, operator.as_ref()).await?;
     let ended = {
-        let finished = async {
-            let results = finished(&studies, &mut observe).await;
-            if finite {
-                results
-            } else {
-                future::pending().await
-            }
-        };
+        let work = work(&fleet, servos, &plan, operator.as_ref(), &mut observe);
         tokio::select! {
-            results = finished => Ok(Ended::Finished(results)),
-            signal = signals.next() => Ok(Ended::Signal { signal, unfinished: finite }),
-            failed = cannot_start(&handles) => Err(failed),
-            failed = first_failure(&handles), if plan.debug => Err(failed),
-            () = declined(operator.as_ref(), &handles) => Ok(Ended::Declined),
-            exit = tree.ended() => Err(RunError::Tree(exit)),
-            never = answer(&mut requests, &tree) => match never {},
+            ended = work => ended,
+            signal = signals.next() => Ok(Ended::Signal {
+                signal,
+                unfinished: plan.polls != Polls::Never && fleet.is_finite(),
+            }),
+            () = fleet.quitting() => Ok(Ended::Quit),
+            exit = fleet.supervision().ended() => Err(RunError::Tree(exit)),
+            never = reload(&mut reloads, &fleet) => match never {},
+            never = dump_tree(&mut dumps, &fleet) => match never {},
+            never = watch::watch(&fleet) => match never {},
+            never = live(&fleet) => match never {},
         }
     };
     let ending = Instant::now();
@@ -188,30 +166,133 @@ pub async fn run(
         Ok(Ended::Signal { signal, .. }) => signal.name(),
         _ => "shutdown",
     };
-    tree.assembly().set_goodbye_reason(reason);
+    fleet.quit();
+    let count = fleet.assembly().len();
+    fleet
+        .service()
+        .stopping(&format!("{reason}: {count} servos say GOODBYE"));
+    fleet.assembly().set_goodbye_reason(reason);
     tokio::select! {
-        () = tree.shutdown() => {}
+        () = fleet.supervision().shutdown() => {}
         second = another(&mut signals, ending) => {
             tracing::warn!("second {}: not waiting for the end of the shutdown", second.name());
             return Ok(Ended::Signal { signal: second, unfinished: true });
         }
+        // The service manager waits for this end as it waits for everything else.
+        never = live(&fleet) => match never {},
     }
-    drop((tree, handles, studies));
     // Servos hold clients; those of one that did not end in time keep the file open, which loses
     // nothing: every trial is on disk before it counts.
-    let _ = tokio::time::timeout(CLOSE, optimizers.close()).await;
+    let _ = tokio::time::timeout(CLOSE, fleet.close()).await;
     ended
 }
 
-/// Does what signals ask for while the servos run.
-async fn answer(requests: &mut Requests, tree: &Tree) -> Infallible {
-    loop {
-        match requests.next().await {
-            Request::Tree => tracing::info!("supervision tree:\n{}", tree.snapshot()),
-            Request::Reload => tracing::warn!(
-                "SIGHUP: this build cannot reload its configuration; nothing was changed, restart it to apply changes"
-            ),
+/// The fleet that is to take up `servos`.
+async fn fleet(
+    servos: &[ServoConfig],
+    plan: &Plan,
+    operator: Option<&Person>,
+) -> Result<Fleet, RunError> {
+    let polling = match (operator, plan.polls) {
+        (Some(person), _) => Polling::WhenAllowed(Arc::new(person.clone())),
+        (None, Polls::Never) => Polling::Never,
+        (None, _) => Polling::Always,
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    // There may be more servos later, but not where all is to end with the studies of these.
+    let most = if servos.iter().all(is_finite) {
+        servos.len()
+    } else {
+        usize::MAX
+    };
+    let threads = plan
+        .daemon
+        .arbiters
+        .map_or(processors, NonZeroUsize::get)
+        .min(most);
+    let requests = plan.daemon.optimizer.max_concurrent_requests;
+    let setup = Setup {
+        daemon: plan.daemon.clone(),
+        source: plan.source.clone(),
+        unfit: plan.unfit.clone(),
+        optimizers: Optimizers::default().limited(requests),
+        outfit: Outfit {
+            polling,
+            commands: plan.commands.clone(),
+            observer: None,
+        },
+    };
+    Ok(Fleet::new(Tree::start(threads).await?, setup))
+}
+
+/// Takes up the servos, and waits until there is nothing left for them to do.
+async fn work(
+    fleet: &Fleet,
+    servos: Vec<ServoConfig>,
+    plan: &Plan,
+    operator: Option<&Person>,
+    observe: &mut impl FnMut(Study),
+) -> Result<Ended, RunError> {
+    let handles = fleet.take_up(servos).await?;
+    // What holds of the first servos does not of those that come later: that one of these fails is
+    // told in the log, and no reason to end.
+    let first = async {
+        tokio::select! {
+            failed = cannot_start(&handles) => Err(failed),
+            failed = first_failure(&handles), if plan.debug => Err(failed),
+            () = declined(operator, &handles) => Ok(Ended::Declined),
         }
+    };
+    let first = async {
+        tokio::select! {
+            ended = first => ended,
+            () = fleet.changed() => future::pending().await,
+        }
+    };
+    tokio::select! {
+        results = studies::finished(fleet, plan.polls != Polls::Never, observe) => {
+            Ok(Ended::Finished(results))
+        }
+        ended = first => ended,
+    }
+}
+
+/// Whether the servo ends by itself.
+fn is_finite(servo: &ServoConfig) -> bool {
+    matches!(&servo.optimizer, Some(OptimizerConfig::Embedded(e)) if !e.keep_running)
+}
+
+/// Reads the configuration again whenever SIGHUP asks for it. One that comes meanwhile is remembered.
+async fn reload(requests: &mut Requests, fleet: &Fleet) -> Infallible {
+    loop {
+        requests.next().await;
+        // It has told how it went.
+        let _ = fleet.reload(Trigger::Signal).await;
+    }
+}
+
+/// Logs the supervision tree whenever SIGUSR1 asks for it.
+async fn dump_tree(requests: &mut Requests, fleet: &Fleet) -> Infallible {
+    loop {
+        requests.next().await;
+        let fleet = fleet.clone();
+        // With thousands of servos it takes its time.
+        let dump = tokio::task::spawn_blocking(move || fleet.supervision().log());
+        let _ = dump.await;
+    }
+}
+
+/// Tells the service manager that this thread does its work.
+async fn live(fleet: &Fleet) -> Infallible {
+    let service = fleet.service();
+    let Some(every) = service.heartbeat() else {
+        return future::pending().await;
+    };
+    let mut beats = tokio::time::interval(every);
+    beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        beats.tick().await;
+        service.alive();
     }
 }
 
@@ -223,126 +304,6 @@ async fn another(signals: &mut Signals, ending: Instant) -> Signal {
             return signal;
         }
     }
-}
-
-/// The results of all studies, once all are over; tells of trials and results on the way. Never
-/// ends when there are none.
-async fn finished(
-    studies: &[(EmbeddedOptimizer, String, bool)],
-    observe: &mut impl FnMut(Study),
-) -> Vec<Arc<StudyResult>> {
-    if studies.is_empty() {
-        return future::pending().await;
-    }
-    let mut trials = futures_util::stream::select_all(
-        studies
-            .iter()
-            .fold(
-                Vec::<&EmbeddedOptimizer>::new(),
-                |mut all, (optimizer, _, _)| {
-                    if all.iter().all(|o| o.database() != optimizer.database()) {
-                        all.push(optimizer);
-                    }
-                    all
-                },
-            )
-            .into_iter()
-            .map(|optimizer| {
-                Box::pin(futures_util::stream::unfold(
-                    optimizer.trials(),
-                    |mut receiver| async move {
-                        loop {
-                            match receiver.recv().await {
-                                Ok(event) => return Some((event, receiver)),
-                                Err(RecvError::Lagged(missed)) => {
-                                    tracing::warn!(
-                                        missed,
-                                        "trials ended faster than they could be told"
-                                    );
-                                }
-                                Err(RecvError::Closed) => return None,
-                            }
-                        }
-                    },
-                ))
-            }),
-    );
-    let mut ends: FuturesUnordered<_> = studies
-        .iter()
-        .map(|(optimizer, id, _)| optimizer.finished(id))
-        .collect();
-    let mut results = Vec::new();
-    loop {
-        tokio::select! {
-            biased;
-            Some(event) = trials.next() => observe(Study::Trial(Box::new(event))),
-            end = ends.next() => match end {
-                Some(Ok(result)) => {
-                    observe(Study::Finished(result.clone()));
-                    results.push(result);
-                }
-                Some(Err(error)) => tracing::error!("{error}"),
-                None => return results,
-            }
-        }
-    }
-}
-
-/// The servos whose optimizers can be had, and these. What ails the others is logged.
-///
-/// # Errors
-/// When none can.
-async fn with_optimizers(
-    servos: Vec<ServoConfig>,
-) -> Result<(Vec<ServoConfig>, Optimizers), OptimizerError> {
-    let error = match Optimizers::start(&servos).await {
-        Ok(optimizers) => return Ok((servos, optimizers)),
-        Err(error) if servos.len() == 1 => return Err(error),
-        Err(error) => error,
-    };
-    // Servos share a file of trials, and what is wrong with it.
-    let file = |servo: &ServoConfig| match &servo.optimizer {
-        Some(OptimizerConfig::Embedded(config)) => Some(config.database.clone()),
-        _ => None,
-    };
-    let mut sound = Vec::new();
-    let mut groups: BTreeMap<_, Vec<ServoConfig>> = BTreeMap::new();
-    for servo in servos {
-        match file(&servo) {
-            Some(file) => groups.entry(file).or_default().push(servo),
-            None => sound.push(servo),
-        }
-    }
-    for group in groups.into_values() {
-        match Optimizers::start(&group).await {
-            Ok(optimizers) => {
-                optimizers.close().await;
-                sound.extend(group);
-            }
-            Err(error) => {
-                for servo in group {
-                    tracing::error!(servo = %servo.name, "{error}");
-                }
-            }
-        }
-    }
-    if sound.is_empty() {
-        return Err(error);
-    }
-    let optimizers = Optimizers::start(&sound).await?;
-    Ok((sound, optimizers))
-}
-
-async fn add(
-    servo: ServoConfig,
-    optimizers: &mut Optimizers,
-    polling: &Polling,
-    tree: &Tree,
-) -> Result<ServoHandle, RunError> {
-    let client = optimizers.client(&servo)?;
-    let mut spec = servo_spec(servo, Some(client));
-    spec.policy.polling = polling.clone();
-    Ok(tree.assembly().add(spec).await?)
 }
 
 /// Why no servo came up; never, as long as one has. Each is tried again, unless it is alone.

@@ -59,39 +59,30 @@ impl Signals {
     }
 }
 
-/// What a signal asks the running program for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    /// SIGHUP: read the configuration again.
-    Reload,
-    /// SIGUSR1: log the supervision tree.
-    Tree,
-}
-
-/// Listens for signals that ask for something, which would end the program otherwise.
+/// Listens for a signal that asks for something, which would end the program otherwise.
 #[derive(Debug)]
-pub(super) struct Requests {
-    hangup: unix::Signal,
-    user1: unix::Signal,
-}
+pub(super) struct Requests(unix::Signal);
 
 impl Requests {
-    /// From now on these signals no longer end the program.
+    /// For SIGHUP: read the configuration again. From now on it does not end the program.
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            hangup: unix::signal(SignalKind::hangup())?,
-            user1: unix::signal(SignalKind::user_defined1())?,
-        })
+    pub(super) fn to_reload() -> io::Result<Self> {
+        unix::signal(SignalKind::hangup()).map(Self)
     }
 
-    /// Waits for the next one.
-    pub(super) async fn next(&mut self) -> Request {
-        tokio::select! {
-            _ = self.hangup.recv() => Request::Reload,
-            _ = self.user1.recv() => Request::Tree,
-        }
+    /// For SIGUSR1: log the supervision tree. From now on it does not end the program.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub(super) fn for_tree() -> io::Result<Self> {
+        unix::signal(SignalKind::user_defined1()).map(Self)
+    }
+
+    /// Waits for the next one. Those that came since the last time are one.
+    pub(super) async fn next(&mut self) {
+        // There is no end of signals.
+        let _ = self.0.recv().await;
     }
 }

@@ -15,6 +15,10 @@ use crate::config::ServoConfig;
 const START: Duration = Duration::from_secs(10);
 /// What the whole tree has to end; the parts have less, and are killed on their own.
 const SHUTDOWN: Duration = Duration::from_secs(28);
+/// What it has beyond what `settings` give to the servos.
+const SLACK: Duration = Duration::from_secs(3);
+/// A tree of so many nodes is one record of the log.
+const ONE_RECORD: usize = 500;
 
 /// Why the tree cannot be started.
 #[derive(Debug, Error)]
@@ -72,12 +76,44 @@ impl Tree {
         self.root.ended().await
     }
 
+    /// Logs the tree as it stands now. A large one takes a record for each servo, and its time: not on a
+    /// thread that others wait for.
+    pub fn log(&self) {
+        log(&self.snapshot());
+    }
+
     /// Ends everything in order, within a bounded time.
     pub async fn shutdown(&self) {
-        if let Err(overrun) = self.root.shutdown(SHUTDOWN).await {
+        let budget = SHUTDOWN.max(self.assembly.shutdown_grace() + SLACK);
+        if let Err(overrun) = self.root.shutdown(budget).await {
             tracing::error!("{overrun}");
         }
     }
+}
+
+/// One record for a small tree; else one for each branch of the assembly and one for the rest.
+fn log(tree: &Snapshot) {
+    if size(tree) <= ONE_RECORD {
+        tracing::info!("supervision tree:\n{tree}");
+        return;
+    }
+    let mut trunk = tree.clone();
+    let mut servos = Vec::new();
+    for child in &mut trunk.children {
+        if size(child) > ONE_RECORD {
+            servos.append(&mut child.children);
+        }
+    }
+    let count = servos.len();
+    tracing::info!("supervision tree, with {count} servos in records of their own:\n{trunk}");
+    for servo in &servos {
+        tracing::info!("{servo}");
+    }
+    tracing::info!("the end of the supervision tree");
+}
+
+fn size(tree: &Snapshot) -> usize {
+    1 + tree.children.iter().map(size).sum::<usize>()
 }
 
 /// Runs `work` on an actor system of its own, on this thread.

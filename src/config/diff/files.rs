@@ -100,7 +100,8 @@ impl FileContents {
         hasher.finish()
     }
 
-    fn of(&mut self, file: &Path) -> u64 {
+    /// A number that differs where what stands in `file` does.
+    pub fn of(&mut self, file: &Path) -> u64 {
         if let Some(known) = self.0.get(file) {
             return *known;
         }
