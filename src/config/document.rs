@@ -43,7 +43,7 @@ pub struct ServoConfig {
     pub checks: Arc<ChecksConfig>,
     /// Which document of the file it is, counted from 1.
     pub document: usize,
-    /// What was given for it, where that was asked for.
+    /// What was given for it, where that was asked for or diagnostics may want it.
     pub given: Option<Box<Given>>,
     /// Tells one configuration from another.
     pub(super) digest: u64,
@@ -144,20 +144,22 @@ impl DocumentReader<'_> {
             .or_else(|| optimizer.as_ref().and_then(OptimizerConfig::id))
             .unwrap_or_else(|| "servo".to_owned());
         let digest = digest(&given);
+        let no_diagnostics = basics
+            .get("no_diagnostics")
+            .and_then(Value::as_bool)
+            .unwrap_or(true);
         Some(ServoConfig {
             name: name.into(),
             description: text("description"),
             servo_uid: text("servo_uid"),
-            no_diagnostics: basics
-                .get("no_diagnostics")
-                .and_then(Value::as_bool)
-                .unwrap_or(true),
+            no_diagnostics,
             optimizer,
             connectors,
             settings: settings?,
             checks: checks?,
             document: self.number,
-            given: self.options.keep_given.then(|| {
+            // Diagnostics tell what was given, too.
+            given: (self.options.keep_given || !no_diagnostics).then(|| {
                 Box::new(Given {
                     document: given,
                     origins: std::mem::take(&mut self.origins)

@@ -15,10 +15,14 @@ use super::{
     file::Losses,
     recent::recent,
     record::{self, Fields, Record},
+    repetition::{Repetition, Verdict, counted},
     severity::Severity,
     sink::{Out, Sink},
     threshold::Thresholds,
 };
+
+/// How long a line that repeats itself is left out, unless `servo.toml` says otherwise.
+const REPETITION: Duration = Duration::from_secs(10);
 
 /// How often lost lines are told of.
 const TELL_LOSSES: Duration = Duration::from_secs(10);
@@ -31,6 +35,7 @@ struct Inner {
     thresholds: RwLock<Thresholds>,
     sinks: Vec<Sink>,
     told: Told,
+    repetition: Repetition,
 }
 
 /// What has been said of lines that never came into the file: how many, and when.
@@ -65,6 +70,7 @@ impl Sinks {
             thresholds: RwLock::new(thresholds),
             sinks,
             told: Told::default(),
+            repetition: Repetition::new(REPETITION),
         }))
     }
 
@@ -81,6 +87,18 @@ impl Sinks {
             .thresholds
             .write()
             .unwrap_or_else(PoisonError::into_inner) = thresholds;
+    }
+
+    /// Leaves out what repeats itself within `window`; zero leaves out nothing.
+    pub(super) fn set_rate_limit(&self, window: Duration) {
+        self.0.repetition.set_window(window);
+    }
+
+    /// Says how often lines were left out, where nothing has said so yet.
+    pub(super) fn tell_repetitions_at_the_end(&self) {
+        for record in self.0.repetition.rest() {
+            self.write(&record);
+        }
     }
 
     fn write(&self, record: &Record) {
@@ -153,8 +171,19 @@ where
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
         let record = Record::of(event, &context);
-        recent().push(&record);
-        self.write(&record);
+        let now = Instant::now();
+        for overdue in self.0.repetition.overdue(now) {
+            recent().push(&overdue);
+            self.write(&overdue);
+        }
+        match self.0.repetition.judge(&record, now) {
+            Verdict::Suppress => return,
+            Verdict::Write { suppressed } => {
+                let record = counted(record, suppressed);
+                recent().push(&record);
+                self.write(&record);
+            }
+        }
         for sink in &self.0.sinks {
             if let Out::File(lines) = &sink.out
                 && lines.losses().lines() > 0

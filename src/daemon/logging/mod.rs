@@ -12,12 +12,13 @@ mod json;
 mod layer;
 mod recent;
 mod record;
+mod repetition;
 mod severity;
 mod sink;
 mod text;
 mod threshold;
 
-use std::io::IsTerminal;
+use std::{io::IsTerminal, time::Duration};
 
 use jiff::tz::TimeZone;
 use thiserror::Error;
@@ -70,10 +71,17 @@ impl Log {
         tracing_log::log::set_max_level(LevelFilter::current().as_log());
         Ok(())
     }
+
+    /// Writes a warning or an error that repeats itself once in `window` from now on, with the number of
+    /// those that were left out; at first that is 10 s. Zero writes all.
+    pub fn set_rate_limit(&self, window: Duration) {
+        self.sinks.set_rate_limit(window);
+    }
 }
 
 impl Drop for Log {
     fn drop(&mut self) {
+        self.sinks.tell_repetitions_at_the_end();
         if let Some(file) = &self.file {
             file.close(file::CLOSE);
             self.sinks.tell_losses_at_the_end(file.lines().losses());
