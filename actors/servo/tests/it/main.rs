@@ -9,6 +9,8 @@ mod ending;
 mod failing;
 mod leaving;
 mod limits;
+mod log;
+mod payloads;
 mod polling;
 mod progress;
 mod puppet;

@@ -50,6 +50,10 @@ pub(crate) enum Act {
     Late(Duration),
     /// Hears nothing.
     Freeze,
+    /// Measures this.
+    Yield(Measurement),
+    /// Describes itself so.
+    Claim(Description),
 }
 
 #[derive(Default)]
@@ -394,8 +398,7 @@ impl Probe {
     async fn act(&self, cx: &HandlerContext, event: &'static str) -> Result<(), EventError> {
         self.world.note(format!("{} {event}", self.name));
         let key = (self.name.to_string(), event);
-        let act = self.world.acts.lock().unwrap().get(&key).cloned();
-        match act {
+        match self.told(event) {
             None => Ok(()),
             Some(Act::Fail(error)) => Err(error),
             Some(Act::PanicOnce) => {
@@ -414,7 +417,13 @@ impl Probe {
             }
             Some(Act::Late(duration)) => cx.sleep(duration).await,
             Some(Act::Freeze) => std::future::pending().await,
+            Some(Act::Yield(_) | Act::Claim(_)) => Ok(()),
         }
+    }
+
+    fn told(&self, event: &'static str) -> Option<Act> {
+        let acts = self.world.acts.lock().unwrap();
+        acts.get(&(self.name.to_string(), event)).cloned()
     }
 
     fn description(&self, value: i64) -> Description {
@@ -476,7 +485,10 @@ lifecycle!(Attach "attach", Startup "startup", Shutdown "shutdown", Detach "deta
 impl On<Describe> for Probe {
     async fn on(&self, _: &Describe, cx: &HandlerContext) -> Result<Description, EventError> {
         self.act(cx, "describe").await?;
-        Ok(self.description(2))
+        Ok(match self.told("describe") {
+            Some(Act::Claim(description)) => description,
+            _ => self.description(2),
+        })
     }
 }
 
@@ -490,8 +502,13 @@ impl Before<Measure> for Probe {
 }
 
 impl On<Measure> for Probe {
-    async fn on(&self, _: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
+    async fn on(&self, measure: &Measure, cx: &HandlerContext) -> Result<Measurement, EventError> {
         self.act(cx, "measure").await?;
+        let names = measure.metrics.as_deref().map(|names| names.join(","));
+        self.world.note(format!("{} measures {names:?}", self.name));
+        if let Some(Act::Yield(measurement)) = self.told("measure") {
+            return Ok(measurement);
+        }
         let metric = Metric::new(format!("{}_rate", self.name), Unit::RequestsPerSecond);
         let at = Timestamp::from_second(1_700_000_000).unwrap();
         let point = DataPoint::new(metric, at, 12.5).unwrap();
@@ -504,6 +521,8 @@ impl On<Adjust> for Probe {
         self.act(cx, "adjust").await?;
         for adjustment in &adjust.adjustments {
             self.world.note(format!("{} sets {adjustment}", self.name));
+            self.world
+                .note(format!("{} sets {:?}", self.name, adjustment.value));
         }
         Ok(self.description(4))
     }
