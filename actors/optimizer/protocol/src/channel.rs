@@ -172,7 +172,8 @@ impl Channel {
             }
         })?;
         let sent = Instant::now();
-        let answer = self.send(call, began, deadline).await;
+        // Thousands may wait at the gate; what only a request on the way needs is made behind it.
+        let answer = Box::pin(self.send(call, began, deadline)).await;
         drop(permit);
         let outcome = match &answer {
             Ok(answer) => RequestOutcome::Status(answer.status.as_u16()),

@@ -10,11 +10,15 @@
 //! | [`Request`]: an [`Event`] and the servo's uid | serialises | parses |
 //! | [`Response`]: a [`Command`], or a [`StatusReply`] | parses | serialises |
 //!
-//! and the way there: the [`OptimizerClient`] trait (implemented here over HTTP by [`HttpOptimizer`], and
-//! elsewhere in-process), the classification of what can go wrong ([`PostError`]), and the retry policy
-//! ([`post_with_retry`]). The `settings` stanza ([`servo_messages::CommonConfig`]) becomes a [`Transport`], of which
-//! equal ones share a client, and [`Budget`]s. Optimizers of the AppDynamics kind are data and addresses so far
-//! ([`AppdynamicsEndpoint`]).
+//! and the way there:
+//!
+//! - [`OptimizerClient`], one attempt at one request: in-process elsewhere, and here over HTTP by [`HttpOptimizer`],
+//!   for optimizers of the Opsani kind ([`OpsaniEndpoint`]) and of the AppDynamics kind ([`AppdynamicsSource`]: a
+//!   ready-made token, an OAuth client, or a connection file that is followed);
+//! - [`PostError`], what can go wrong, and [`post_with_retry`], when it is tried again;
+//! - [`Channel`], what the requests of many servos share: a client made from a [`Transport`] (the `settings` stanza,
+//!   [`servo_messages::CommonConfig`]), OAuth tokens, [`HostLimits`], and a [`RequestObserver`];
+//! - [`Diagnostics`], the requests that are no events.
 //!
 //! # What it must not know
 //!

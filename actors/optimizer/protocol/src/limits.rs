@@ -49,7 +49,6 @@ pub(crate) struct Crowded {
 
 impl HostLimits {
     /// How many requests, where nothing is configured.
-    #[expect(clippy::expect_used, reason = "a hundred is not zero")]
     pub const DEFAULT: NonZeroUsize = NonZeroUsize::new(100).expect("not zero");
 
     /// Gates that let `most` requests through at once, each.
