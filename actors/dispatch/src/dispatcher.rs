@@ -26,9 +26,7 @@ use crate::{
     exchange::Exchange,
     handler::Key,
     lifecycle::Milestone,
-    options::{
-        DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, Nesting, Scope,
-    },
+    options::{DispatchError, DispatchOptions, DispatchOutcome, ErrorPolicy, EventResult, Nesting},
     repeating::{Homes, TaskKind},
     run::Run,
     stop::Stop,
@@ -178,12 +176,9 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             Some(Milestone::Attach | Milestone::Startup) | None => &[],
         };
         if !ends.is_empty() {
-            let is_meant = |name: &Arc<str>| match &scope {
-                Scope::All => true,
-                Scope::Only(names) => names.contains(name),
-                Scope::Except(names) => !names.contains(name),
-            };
-            self.reference.homes().end(ends, is_meant);
+            self.reference
+                .homes()
+                .end(ends, |name| scope.includes(name));
         }
         let milestone = lifecycle.filter(|_| !nesting.personal);
         let table = match milestone {

@@ -27,6 +27,13 @@ pub enum Scope {
     Only(Vec<Arc<str>>),
     /// All but these.
     Except(Vec<Arc<str>>),
+    /// Some, without others among them.
+    Without {
+        /// These alone;
+        only: Vec<Arc<str>>,
+        /// but none of these.
+        except: Vec<Arc<str>>,
+    },
 }
 
 /// What an error of an `on` handler means for the others.
@@ -190,6 +197,41 @@ fn describe(errors: &[HandlerError]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+// === impl Scope ===
+
+impl Scope {
+    /// Whether that connector takes part.
+    pub fn includes(&self, connector: &str) -> bool {
+        let is_among = |names: &[Arc<str>]| names.iter().any(|name| **name == *connector);
+        match self {
+            Self::All => true,
+            Self::Only(only) => is_among(only),
+            Self::Except(except) => !is_among(except),
+            Self::Without { only, except } => is_among(only) && !is_among(except),
+        }
+    }
+
+    /// The connectors that it wants by their names; none if it wants all but some.
+    pub(crate) fn wanted(&self) -> Option<impl Iterator<Item = &Arc<str>>> {
+        match self {
+            Self::Only(only) | Self::Without { only, .. } => {
+                Some(only.iter().filter(|name| self.includes(name)))
+            }
+            Self::All | Self::Except(_) => None,
+        }
+    }
+
+    /// All names in it.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        let (some, others): (&[_], &[_]) = match self {
+            Self::All => (&[], &[]),
+            Self::Only(names) | Self::Except(names) => (names, &[]),
+            Self::Without { only, except } => (only, except),
+        };
+        some.iter().chain(others)
+    }
 }
 
 // === impl DispatchOptions ===

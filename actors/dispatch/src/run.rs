@@ -110,18 +110,15 @@ impl<E: Event> Run<E> {
             return Err(self.cycle());
         }
         let scope = &self.scope;
-        if let Scope::Only(named) | Scope::Except(named) = scope {
-            let connectors = &self.table.connectors;
-            if let Some(unknown) = named.iter().find(|name| !connectors.contains(name)) {
-                return Err(DispatchError::UnknownConnector {
-                    name: unknown.to_string(),
-                    valid: connectors.iter().map(ToString::to_string).collect(),
-                });
-            }
+        let connectors = &self.table.connectors;
+        if let Some(unknown) = scope.names().find(|name| !connectors.contains(name)) {
+            return Err(DispatchError::UnknownConnector {
+                name: unknown.to_string(),
+                valid: connectors.iter().map(ToString::to_string).collect(),
+            });
         }
-        if let Scope::Only(names) = scope
-            && names.iter().any(|name| chain.contains(event, name))
-        {
+        let mut wanted = scope.wanted().into_iter().flatten();
+        if wanted.any(|name| chain.contains(event, name)) {
             return Err(self.cycle());
         }
         Ok(Participants {
@@ -333,12 +330,7 @@ impl Errors {
 
 impl Participants<'_> {
     fn include(&self, connector: &Arc<str>) -> bool {
-        let in_scope = match self.scope {
-            Scope::All => true,
-            Scope::Only(names) => names.contains(connector),
-            Scope::Except(names) => !names.contains(connector),
-        };
-        in_scope && !self.chain.contains(self.event, connector)
+        self.scope.includes(connector) && !self.chain.contains(self.event, connector)
     }
 }
 

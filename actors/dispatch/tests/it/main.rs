@@ -1,6 +1,7 @@
 //! Events between connectors that fail in every way, as a caller sees them.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod acceptance;
 mod around;
 mod checks;
 mod declaring;
