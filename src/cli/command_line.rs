@@ -22,6 +22,10 @@ const TITLES: [(&str, &[&str]); 4] = [
         "Operational Commands",
         &[
             "run",
+            "status",
+            "tree",
+            "top",
+            "reload",
             "check",
             "describe",
             "measure",

@@ -1,9 +1,11 @@
 //! The command line: what a person or a script touches.
 //!
 //! stdout carries results and nothing else; logs and errors go to stderr. Exit codes: 0 done,
-//! 1 failed, 2 wrong usage, 128 + N ended by signal N (`spec/config-and-cli.md` §7.10).
+//! 1 failed, 2 wrong usage, 69 no daemon answers, 128 + N ended by signal N
+//! (`spec/config-and-cli.md` §7.10).
 
 mod adjust;
+mod admin_client;
 mod check;
 mod command_line;
 mod completions;
@@ -20,13 +22,17 @@ mod measure;
 mod optimizer;
 mod promote;
 mod prompt;
+mod reload;
 mod replace;
 mod root;
 mod run;
 mod schema;
 mod show;
+mod status;
 mod study;
 mod table;
+mod top;
+mod tree;
 mod usage;
 mod validate;
 mod version;
@@ -57,6 +63,10 @@ enum Command {
     Schema(schema::Arguments),
     Generate(generate::Arguments),
     Run(run::Arguments),
+    Status(status::Arguments),
+    Tree(tree::Arguments),
+    Top(top::Arguments),
+    Reload(reload::Arguments),
     Check(check::Arguments),
     Validate(validate::Arguments),
     Describe(describe::Arguments),
@@ -100,6 +110,9 @@ enum Failure {
     /// Wrong usage, and all there is to say has been said: exit code 2.
     #[error("wrong usage")]
     ToldUsage,
+    /// The daemon that was to do it does not answer: exit code 69, as `EX_UNAVAILABLE` of sysexits.
+    #[error("{0}")]
+    Unreachable(String),
     /// The user declined, or went away: exit code 1.
     #[error("Aborted!")]
     Aborted,
@@ -177,6 +190,10 @@ fn execute(parsed: &Parsed, registry: Registry) -> Result<(), Failure> {
         Command::Config(arguments) => config::execute(&context, &arguments),
         Command::Generate(arguments) => generate::execute(&context, &arguments),
         Command::Run(arguments) => run::execute(&context, &arguments),
+        Command::Status(arguments) => status::execute(&context, &arguments),
+        Command::Tree(arguments) => tree::execute(&context, &arguments),
+        Command::Top(arguments) => top::execute(&context, &arguments),
+        Command::Reload(arguments) => reload::execute(&context, &arguments),
         Command::Check(arguments) => check::execute(&context, &arguments),
         Command::Validate(arguments) => validate::execute(&context, &arguments),
         Command::Describe(arguments) => describe::execute(&context, &arguments),
@@ -204,6 +221,7 @@ impl Failure {
             Failure::Unread => 0,
             Failure::Failed(_) | Failure::Told | Failure::Aborted => 1,
             Failure::Usage(_) | Failure::ToldUsage => 2,
+            Failure::Unreachable(_) => 69,
             Failure::Interrupted(signal) => signal.exit_code(),
         })
     }

@@ -5,7 +5,7 @@ import { byId, element, reconcile, setAttribute, setHidden, setText } from "./pa
 import { age, bytes, count, duration, orderedStates, secondsSince, tone, words } from "./page/format.js";
 import { Panel } from "./page/panel.js";
 import { Table } from "./page/table.js";
-import { fromAddress, listPath, pageCount, range, servoPath, toAddress } from "./page/view.js";
+import { fromAddress, listPath, pageCount, range, servoPath, toAddress, treePath } from "./page/view.js";
 
 const EVERY_MS = 2000;
 // A tree tells of much more than a list does.
@@ -71,7 +71,7 @@ async function refresh() {
   if (view.servo !== null) wanted.push(get(servoPath(view.servo), signal).then((servo) => panel.show(servo), notThere));
   if (view.servo !== null && view.tree && Date.now() - treeAskedAt >= TREE_EVERY_MS) {
     treeAskedAt = Date.now();
-    wanted.push(get(`api/v1/tree?servo=${encodeURIComponent(view.servo)}`, signal).then(showTree));
+    wanted.push(get(treePath(view.servo), signal).then((node) => panel.showTree(node, null), notThere));
   }
   const outcomes = await Promise.allSettled(wanted.map((asked) => guarded(asked, signal)));
   if (signal.aborted) return;
@@ -152,21 +152,6 @@ function showChips({ total, states }) {
   for (const chip of byId("chips").children) setAttribute(chip, "aria-pressed", String(chip.dataset.state === view.state));
 }
 
-/** The answer is the tree of the servo, or the whole tree. */
-function showTree(tree) {
-  const find = (node) => {
-    if (node.name === view.servo) return node;
-    for (const child of node.children ?? []) {
-      const found = find(child);
-      if (found) return found;
-    }
-    return null;
-  };
-  const assembly = (tree.children ?? []).find((child) => child.name === "assembly");
-  const node = find(assembly ?? tree);
-  panel.showTree(node, node ? null : "It is not in the tree.");
-}
-
 function showFailure(failure) {
   const banner = byId("banner");
   const wanted = failure instanceof TokenWanted;
@@ -177,6 +162,8 @@ function showFailure(failure) {
     setHidden(byId("token-form"), false);
     setText(banner, had ? "The daemon does not accept this token." : "");
     setHidden(banner, !had);
+    setAttribute(byId("ready"), "data-tone", "warn");
+    setText(byId("ready-text"), "no access");
     byId("token").focus();
     return;
   }

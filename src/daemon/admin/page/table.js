@@ -100,7 +100,7 @@ function row(name) {
   const update = (servo) => {
     setAttribute(stateCell, "data-tone", tone(servo.state));
     setText(state, words(servo.state));
-    const since = age(servo.since_seconds);
+    const since = roughly(servo.since_seconds);
     const said = detailOf(servo);
     setText(detail, said && !servo.command ? `${since} · ${said}` : since);
     setAttribute(stateCell, "title", servo.detail);

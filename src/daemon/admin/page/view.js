@@ -34,9 +34,14 @@ export function listPath(view) {
   return `api/v1/servos?${query}`;
 }
 
-/** Where a servo is. A segment `.` or `..` would be taken for a step up or none. */
+/** Where a servo is. */
 export function servoPath(name) {
-  return `api/v1/servos/${encodeURIComponent(name).replaceAll(/^\.+$/g, (dots) => "%2E".repeat(dots.length))}`;
+  return `api/v1/servos/${encodeURIComponent(name)}`;
+}
+
+/** Where a servo and what is below it in the supervision tree are. */
+export function treePath(name) {
+  return `api/v1/tree?${new URLSearchParams({ path: `servo/assembly/${name}` })}`;
 }
 
 export function pageCount(matched) {
