@@ -41,7 +41,7 @@ pub use source::{ConfigurationSource, Loaded};
 pub use status::{LastReload, Readiness, ReloadStatus, Reloaded, Trigger};
 
 use super::{
-    Optimizers,
+    Optimizers, diagnostics,
     systemd::Service,
     tree::{Tree, servo_spec},
 };
@@ -405,10 +405,23 @@ impl Inner {
     /// The handle of a servo that was added just now.
     async fn start(
         &self,
-        config: &ServoConfig,
+        config: &Arc<ServoConfig>,
         client: Arc<dyn OptimizerClient>,
     ) -> Result<ServoHandle, servo_assembly::AssemblyError> {
-        self.tree.assembly().add(self.spec(config, client)).await
+        let spec = self.spec(config, client.clone());
+        let handle = self.tree.assembly().add(spec).await?;
+        self.accompany(config, &client, &handle);
+        Ok(handle)
+    }
+
+    /// Starts what goes on beside a servo for as long as it runs.
+    fn accompany(
+        &self,
+        config: &Arc<ServoConfig>,
+        client: &Arc<dyn OptimizerClient>,
+        handle: &ServoHandle,
+    ) {
+        diagnostics::watch(&self.runtime, config, client, handle);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod admin;
 pub mod banner;
 mod check;
 mod detach;
+mod diagnostics;
 mod fitness;
 pub mod fleet;
 pub mod logging;

@@ -72,7 +72,7 @@ impl Fleet {
         let inner = &self.0;
         let outcome = match inner.turn().await {
             Ok(mut affairs) => {
-                tracing::debug!(?trigger, "reloading the configuration");
+                inner.reloads.begin(trigger);
                 inner.service.reloading();
                 let outcome = inner.reload(&mut affairs).await;
                 let text = match &outcome {
@@ -342,16 +342,18 @@ impl Inner {
             }
             Step::Start(member, client) => {
                 let name = member.config.name.clone();
-                let spec = self.spec(&member.config, client);
+                let config = member.config.clone();
                 self.members.insert(member);
-                (name, assembly.add(spec).await.map(drop))
+                (name, self.start(&config, client).await.map(drop))
             }
             Step::Replace(member, client) => {
                 let name = member.config.name.clone();
-                let spec = self.spec(&member.config, client);
+                let config = member.config.clone();
+                let spec = self.spec(&config, client.clone());
                 self.members.insert(member);
                 let done = assembly.replace(&name, spec, farewell.clone()).await;
-                (name, done.map(drop))
+                let done = done.map(|handle| self.accompany(&config, &client, &handle));
+                (name, done)
             }
         };
         if let Err(error) = done {
