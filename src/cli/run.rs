@@ -144,6 +144,7 @@ pub(super) fn go(
         commands: context.commands(),
         source: context.rereading(),
         unfit: how.unfit.clone(),
+        registry: context.registry.clone(),
     };
     let files = trial_files(&servos);
     // Those that go on when their studies are over are told of at once, for there is no end.

@@ -8,13 +8,16 @@ use std::{
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use servo_assembly::{AssemblyError, Phase, Polling, ServoHandle, ServoStatus};
+use servo_dispatch::Registry;
 use servo_embedded::{StudyResult, TrialEvent};
 use servo_supervision::Exit;
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::Instant};
 
 use super::{
+    admin::{self, AdminError, Bound, Metrics},
     fleet::{ConfigurationSource, Fleet, Outfit, Setup, Trigger},
+    logging,
     operator::Person,
     optimizers::{OptimizerError, Optimizers},
     signals::{Requests, Signal, Signals},
@@ -53,6 +56,8 @@ pub struct Plan {
     pub source: Option<Arc<dyn ConfigurationSource>>,
     /// Servos of the configuration that cannot run, as has been told.
     pub unfit: HashSet<Arc<str>>,
+    /// The connectors that the program knows.
+    pub registry: Registry,
 }
 
 /// When optimizers are asked for commands.
@@ -94,6 +99,9 @@ pub enum RunError {
     /// An optimizer cannot be had.
     #[error(transparent)]
     Optimizer(#[from] OptimizerError),
+    /// Nor can the admin server.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
     /// The files that the configuration names cannot be read.
     #[error("{0}")]
     Configuration(String),
@@ -211,18 +219,37 @@ async fn fleet(
         .map_or(processors, NonZeroUsize::get)
         .min(most);
     let requests = plan.daemon.optimizer.max_concurrent_requests;
+    let metrics = Arc::new(Metrics::default());
+    let bound = Bound::of(&plan.daemon.admin)?;
     let setup = Setup {
         daemon: plan.daemon.clone(),
         source: plan.source.clone(),
         unfit: plan.unfit.clone(),
-        optimizers: Optimizers::default().limited(requests),
+        optimizers: Optimizers::default()
+            .limited(requests)
+            .observed(metrics.clone()),
         outfit: Outfit {
             polling,
             commands: plan.commands.clone(),
-            observer: None,
+            observer: Some(metrics.clone()),
         },
     };
-    Ok(Fleet::new(Tree::start(threads).await?, setup))
+    let Some(bound) = bound else {
+        return Ok(Fleet::new(Tree::start(threads).await?, setup));
+    };
+    let room = admin::Room::new();
+    let tree = Tree::start_after(Some(room.spec()), threads).await?;
+    let arbiters = (tree.arbiters().clone(), threads.max(1));
+    let fleet = Fleet::new(tree, setup);
+    let parts = admin::Parts {
+        fleet: fleet.clone(),
+        arbiters,
+        metrics,
+        log: logging::recent().clone(),
+        registry: plan.registry.clone(),
+    };
+    room.open(bound, parts).await?;
+    Ok(fleet)
 }
 
 /// Takes up the servos, and waits until there is nothing left for them to do.

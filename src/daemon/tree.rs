@@ -5,7 +5,9 @@ use std::{collections::BTreeMap, future::Future, io, sync::Arc, time::Duration};
 use servo_assembly::{Assembly, ServoPolicy, ServoSpec};
 use servo_messages::CommonConfig;
 use servo_protocol::{Budget, OptimizerClient};
-use servo_supervision::{Arbiters, Exit, Root, Snapshot, SuperviseError, install_panic_hook};
+use servo_supervision::{
+    Arbiters, ChildSpec, Exit, Root, Snapshot, SuperviseError, Supervisor, install_panic_hook,
+};
 use thiserror::Error;
 
 use super::AGENT;
@@ -36,6 +38,7 @@ pub enum StartError {
 pub struct Tree {
     root: Root,
     assembly: Assembly,
+    arbiters: Arbiters,
 }
 
 impl Tree {
@@ -44,26 +47,49 @@ impl Tree {
     /// # Errors
     /// When the threads cannot be started.
     pub async fn start(arbiters: usize) -> Result<Self, StartError> {
+        Self::start_after(None, arbiters).await
+    }
+
+    /// As [`Tree::start`], with `first` started before the assembly and so stopped after it.
+    ///
+    /// # Errors
+    /// When the threads cannot be started.
+    pub async fn start_after(
+        first: Option<ChildSpec<Supervisor>>,
+        arbiters: usize,
+    ) -> Result<Self, StartError> {
         install_panic_hook();
         let arbiters = Arbiters::new(arbiters.max(1)).map_err(StartError::Threads)?;
-        let (spec, assembly) = Assembly::spec(Some(arbiters));
+        let (spec, assembly) = Assembly::spec(Some(arbiters.clone()));
         let root = Root::start("servo", |_| Ok(()));
         let reference = root.reference();
         reference
             .wait_until_up(START)
             .await
             .map_err(SuperviseError::from)?;
+        if let Some(first) = first {
+            reference.start_child(first, START).await?;
+        }
         let assembly_ref = reference.start_child(spec, START).await?;
         assembly_ref
             .wait_until_up(START)
             .await
             .map_err(SuperviseError::from)?;
-        Ok(Self { root, assembly })
+        Ok(Self {
+            root,
+            assembly,
+            arbiters,
+        })
     }
 
     /// The servos.
     pub fn assembly(&self) -> &Assembly {
         &self.assembly
+    }
+
+    /// The threads that servos live on.
+    pub fn arbiters(&self) -> &Arbiters {
+        &self.arbiters
     }
 
     /// The tree as it stands now.
@@ -170,7 +196,9 @@ fn policy(settings: &CommonConfig) -> ServoPolicy {
         goodbye: policy.goodbye.within(settings),
         cancel_grace: settings.cancel_grace.as_std(),
         progress_interval: settings.progress_interval.as_std(),
-        command_timeout: settings.command_timeout.map(servo_messages::Duration::as_std),
+        command_timeout: settings
+            .command_timeout
+            .map(servo_messages::Duration::as_std),
         ..policy
     }
 }
