@@ -13,7 +13,13 @@ use servo_supervision::{
 use thiserror::Error;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::{crowd::Crowd, handle::ServoHandle, policy::ServoPolicy, servo::ServoSpec};
+use crate::{
+    blueprint::{Blueprint, Drawer},
+    crowd::Crowd,
+    handle::ServoHandle,
+    policy::ServoPolicy,
+    servo::ServoSpec,
+};
 
 /// All servos of the process, under one supervisor; servos come and go while it runs.
 ///
@@ -26,6 +32,7 @@ struct Inner {
     arbiters: Option<Arbiters>,
     servos: Servos,
     crowd: Crowd,
+    drawer: Drawer,
 }
 
 type Servos = Arc<Mutex<BTreeMap<Arc<str>, Place>>>;
@@ -40,7 +47,7 @@ enum Place {
 
 /// A servo of the assembly.
 struct Member {
-    spec: Arc<ServoSpec>,
+    blueprint: Arc<Blueprint>,
     handle: ServoHandle,
 }
 
@@ -142,6 +149,7 @@ impl Assembly {
             arbiters,
             servos,
             crowd: Crowd::default(),
+            drawer: Drawer::default(),
         }));
         (spec, assembly)
     }
@@ -235,7 +243,7 @@ impl Assembly {
     pub fn shutdown_grace(&self) -> Duration {
         let servos = lock(&self.0.servos);
         let members = servos.values().filter_map(Place::member);
-        let each = members.map(|servo| ServoPolicy::shutdown_grace(&servo.spec.policy));
+        let each = members.map(|servo| ServoPolicy::shutdown_grace(&servo.blueprint.common.policy));
         each.max().unwrap_or_default()
     }
 }
@@ -245,7 +253,7 @@ impl Inner {
         let name = spec.name.clone();
         let servo = Member {
             handle: ServoHandle::new(name.clone(), self.crowd.clone()),
-            spec: Arc::new(spec),
+            blueprint: self.drawer.draw(spec),
         };
         let handle = servo.handle.clone();
         let child = servo.child(self.arbiters.as_ref());
@@ -369,7 +377,7 @@ impl Place {
 
 impl Member {
     fn child(&self, arbiters: Option<&Arbiters>) -> ChildSpec<Supervisor> {
-        let child = self.spec.clone().child(&self.handle);
+        let child = self.blueprint.clone().child(&self.handle);
         match arbiters {
             Some(arbiters) => child.placement(Placement::LeastLoaded(arbiters.clone())),
             None => child,

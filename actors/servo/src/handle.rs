@@ -28,8 +28,8 @@ pub struct ServoHandle {
 /// What a servo and those who reach it have in common.
 pub(crate) struct Shared {
     pub(crate) status: watch::Sender<ServoStatus>,
-    /// Of the present incarnation; none before the first start.
-    pub(crate) dispatcher: watch::Sender<Option<DispatcherRef>>,
+    /// Of the present incarnation; none before the first start. A change is told as one of the status.
+    dispatcher: Mutex<Option<DispatcherRef>>,
     /// Whether, and for how long, the optimizer has given no usable answer.
     pub(crate) outage: Outage,
     /// The servos that it may start together with.
@@ -66,7 +66,7 @@ impl ServoHandle {
             name,
             shared: Arc::new(Shared {
                 status: watch::Sender::default(),
-                dispatcher: watch::Sender::default(),
+                dispatcher: Mutex::default(),
                 outage: Outage::default(),
                 crowd,
                 standing: Mutex::default(),
@@ -92,7 +92,7 @@ impl ServoHandle {
 
     /// Its dispatcher; none before its first start.
     pub fn dispatcher(&self) -> Option<DispatcherRef> {
-        self.shared.dispatcher.borrow().clone()
+        self.shared.dispatcher()
     }
 
     /// Waits until it has started for the first time.
@@ -100,13 +100,19 @@ impl ServoHandle {
     /// # Errors
     /// When that takes too long; the tree knows why.
     pub async fn started(&self) -> Result<DispatcherRef, NotStarted> {
-        let mut dispatcher = self.shared.dispatcher.subscribe();
-        let up = dispatcher.wait_for(Option::is_some);
-        match tokio::time::timeout(Self::PATIENCE, up).await {
-            Ok(Ok(found)) => found.clone(),
-            _ => None,
-        }
-        .ok_or_else(|| NotStarted(self.name.clone()))
+        let mut status = self.status();
+        let up = async {
+            loop {
+                if let Some(dispatcher) = self.dispatcher() {
+                    return Some(dispatcher);
+                }
+                status.changed().await.ok()?;
+            }
+        };
+        let up = tokio::time::timeout(Self::PATIENCE, up).await;
+        up.ok()
+            .flatten()
+            .ok_or_else(|| NotStarted(self.name.clone()))
     }
 
     /// What GOODBYE will tell as its reason; `shutdown` when nobody says.
@@ -126,9 +132,11 @@ impl ServoHandle {
         }
         let mut status = self.status();
         // One that was never begun, or lies broken, has nothing in progress.
-        let over = status.wait_for(|s| match s.phase {
-            Phase::Executing(_) | Phase::Reporting(_) | Phase::ShuttingDown => false,
-            _ => true,
+        let over = status.wait_for(|s| {
+            !matches!(
+                s.phase,
+                Phase::Executing(_) | Phase::Reporting(_) | Phase::ShuttingDown
+            )
         });
         tokio::time::timeout(within, over).await.is_ok()
     }
@@ -165,6 +173,24 @@ impl Shared {
         }
         leave.rest = Some(rest.clone());
         rest
+    }
+
+    /// A new incarnation has this dispatcher.
+    pub(crate) fn set_dispatcher(&self, dispatcher: DispatcherRef) {
+        *self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(dispatcher);
+        // Whoever waits for it looks again.
+        self.status.send_modify(|_| {});
+    }
+
+    fn dispatcher(&self) -> Option<DispatcherRef> {
+        let dispatcher = self
+            .dispatcher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        dispatcher.clone()
     }
 
     pub(crate) fn standing(&self) -> MutexGuard<'_, Standing> {

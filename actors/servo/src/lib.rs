@@ -10,6 +10,7 @@
 //! connector, what an optimizer does with what it is told.
 
 mod assembly;
+mod blueprint;
 mod connectors;
 mod crowd;
 mod execution;

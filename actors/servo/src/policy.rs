@@ -103,6 +103,93 @@ impl ServoPolicy {
         self
     }
 
+    /// Whether a servo could work by either of them.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        // Spelt out, so that a new field is not forgotten.
+        let Self {
+            connect,
+            requests,
+            progress,
+            goodbye,
+            cancel_grace,
+            progress_interval,
+            progress_spacing,
+            command_timeout,
+            describe_timeout,
+            measure_slack,
+            adjust_timeout,
+            stop_command,
+            finish_report,
+            stop_connectors,
+            restart,
+            connectors,
+            polling,
+            commands,
+            observer,
+        } = self;
+        let ConnectorPolicy {
+            backoff,
+            intensity,
+            retry_every,
+            shutdown,
+        } = connectors;
+        let same_polling = match (polling, &other.polling) {
+            (Polling::Always, Polling::Always) | (Polling::Never, Polling::Never) => true,
+            (Polling::WhenAllowed(one), Polling::WhenAllowed(another)) => Arc::ptr_eq(one, another),
+            _ => false,
+        };
+        let same_commands = match (commands, &other.commands) {
+            (Some(one), Some(another)) => Arc::ptr_eq(one, another),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        let same_observer = match (observer, &other.observer) {
+            (Some(one), Some(another)) => Arc::ptr_eq(one, another),
+            (one, another) => one.is_none() && another.is_none(),
+        };
+        let budgets = [connect, requests, progress, goodbye];
+        let times = [
+            cancel_grace,
+            progress_interval,
+            progress_spacing,
+            describe_timeout,
+            measure_slack,
+            adjust_timeout,
+            stop_command,
+            finish_report,
+            stop_connectors,
+            retry_every,
+            shutdown,
+        ];
+        same_polling
+            && same_commands
+            && same_observer
+            && budgets
+                == [
+                    &other.connect,
+                    &other.requests,
+                    &other.progress,
+                    &other.goodbye,
+                ]
+            && *command_timeout == other.command_timeout
+            && *restart == other.restart
+            && *backoff == other.connectors.backoff
+            && *intensity == other.connectors.intensity
+            && times
+                == [
+                    &other.cancel_grace,
+                    &other.progress_interval,
+                    &other.progress_spacing,
+                    &other.describe_timeout,
+                    &other.measure_slack,
+                    &other.adjust_timeout,
+                    &other.stop_command,
+                    &other.finish_report,
+                    &other.stop_connectors,
+                    &other.connectors.retry_every,
+                    &other.connectors.shutdown,
+                ]
+    }
+
     /// What the end of a servo takes at most, from the stop to the answer to GOODBYE.
     pub fn shutdown_grace(&self) -> Duration {
         // A command is either carried out or reported.

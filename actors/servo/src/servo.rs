@@ -11,6 +11,7 @@ use servo_supervision::{
 };
 
 use crate::{
+    blueprint::Blueprint,
     handle::{ServoHandle, Shared},
     policy::ServoPolicy,
     session::Session,
@@ -39,20 +40,20 @@ pub struct ServoSpec {
 
 /// The optimizer loop: an actor whose one piece of work is the [`Session`].
 struct OptimizerLoop {
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     child: ChildContext,
 }
 
-// === impl ServoSpec ===
+// === impl Blueprint ===
 
-impl ServoSpec {
+impl Blueprint {
     /// How to run the servo that `handle` reaches.
     ///
     /// Its children start in the order dispatcher, connectors, optimizer loop, and stop in reverse:
     /// the loop first, which has the connectors undo what they must and says GOODBYE.
     pub(crate) fn child(self: Arc<Self>, handle: &ServoHandle) -> ChildSpec<Supervisor> {
         let shared = handle.shared().clone();
-        let (backoff, policy) = (self.policy.restart, &self.policy.connectors);
+        let (backoff, policy) = (self.common.policy.restart, &self.common.policy.connectors);
         let (intensity, retry_every) = (policy.intensity, policy.retry_every);
         Supervisor::spec(self.name.clone(), move |children| {
             self.populate(children, &shared)
@@ -77,7 +78,7 @@ impl ServoSpec {
                 name: name.clone(),
                 settings: self.settings.clone(),
                 dispatcher: dispatcher.clone(),
-                policy: self.policy.connectors.clone(),
+                policy: self.common.policy.connectors.clone(),
                 children,
             })?;
         }
@@ -85,7 +86,7 @@ impl ServoSpec {
         if let Some(client) = &self.optimizer {
             children.start(self.optimizer_loop(client.clone(), dispatcher.clone(), shared));
         }
-        shared.dispatcher.send_replace(Some(dispatcher));
+        shared.set_dispatcher(dispatcher);
         Ok(())
     }
 
@@ -97,18 +98,18 @@ impl ServoSpec {
     ) -> ChildSpec<OptimizerLoop> {
         let spec = self.clone();
         let shared = shared.clone();
-        let policy = &self.policy;
+        let policy = &self.common.policy;
         // The parts keep their own times; this is for one that does not.
         let budget = policy.shutdown_grace() + Duration::from_secs(1);
         ChildSpec::new("optimizer", move |child| {
             Ok(OptimizerLoop {
-                session: Some(Session::new(
+                session: Some(Box::new(Session::new(
                     spec.clone(),
                     client.clone(),
                     dispatcher.clone(),
                     shared.clone(),
                     child.clone(),
-                )),
+                ))),
                 child,
             })
         })
@@ -119,6 +120,8 @@ impl ServoSpec {
         .shutdown(budget)
     }
 }
+
+// === impl ServoSpec ===
 
 impl fmt::Debug for ServoSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

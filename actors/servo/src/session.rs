@@ -25,11 +25,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::{
+    blueprint::Blueprint,
     execution::{Execution, Verdict, event_of},
     handle::Shared,
     observer::CommandOutcome,
     policy::{Polling, Question},
-    servo::ServoSpec,
     status::{LastCommand, Phase},
 };
 
@@ -49,7 +49,7 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 
 /// One servo's conversation with its optimizer.
 pub(crate) struct Session {
-    spec: Arc<ServoSpec>,
+    spec: Arc<Blueprint>,
     client: Arc<dyn OptimizerClient>,
     dispatcher: DispatcherRef,
     shared: Arc<Shared>,
@@ -81,11 +81,19 @@ enum State {
     Reporting(Box<Outcome>),
     /// Connectors had to be replaced: the optimizer is told that others speak now. Next: connecting.
     Reconnecting,
-    /// The optimizer has nothing to do. Next: polling.
+    /// Nothing is said for a while. Next: polling, or connecting.
+    Resting(Rest),
+}
+
+/// Why nothing is said.
+enum Rest {
+    /// The optimizer has nothing to do.
     Sleeping(Sleep),
-    /// The optimizer gave no usable answer. Next: polling.
+    /// The optimizer gave no usable answer.
     Waiting(Duration),
-    /// Another deployment has replaced this one. Next: connecting.
+    /// Nobody allows the next question.
+    Declined,
+    /// Another deployment has replaced this one.
     Deprovisioned,
 }
 
@@ -125,7 +133,7 @@ pub enum SessionError {
 
 impl Session {
     pub(crate) fn new(
-        spec: Arc<ServoSpec>,
+        spec: Arc<Blueprint>,
         client: Arc<dyn OptimizerClient>,
         dispatcher: DispatcherRef,
         shared: Arc<Shared>,
@@ -148,7 +156,7 @@ impl Session {
     }
 
     /// Runs until the servo is told to stop.
-    pub(crate) async fn run(mut self) -> Result<(), SessionError> {
+    pub(crate) async fn run(mut self: Box<Self>) -> Result<(), SessionError> {
         if !self.shared.standing().is_clean() {
             tracing::warn!(
                 servo = %self.spec.name,
@@ -204,14 +212,12 @@ impl Session {
                     Box::pin(self.say_goodbye("restarting", &rest)).await;
                     Step::To(State::Connecting)
                 }
-                State::Sleeping(sleep) => self.sleep(sleep).await,
-                State::Waiting(duration) => {
-                    self.enter(Phase::Waiting { duration });
-                    self.pass(duration, State::Polling).await
-                }
-                State::Deprovisioned => {
-                    self.enter(Phase::Deprovisioned);
-                    self.pass(DEPROVISIONED, State::Connecting).await
+                State::Resting(rest) => {
+                    let (duration, then) = self.begin_rest(rest);
+                    match self.rested(duration).await {
+                        Some(()) => Step::To(then),
+                        None => Step::Stop,
+                    }
                 }
             };
             match step {
@@ -228,7 +234,7 @@ impl Session {
         self.shared
             .status
             .send_if_modified(|s| s.start_failure.take().is_some());
-        if matches!(self.spec.policy.polling, Polling::Never) {
+        if matches!(self.spec.common.policy.polling, Polling::Never) {
             self.enter(Phase::Idle);
             tracing::info!(servo = %self.spec.name, "connected; not asking for commands");
             self.rest.cancelled().await;
@@ -238,11 +244,11 @@ impl Session {
             if !self.rest.is_cancelled() {
                 tracing::info!(servo = %self.spec.name, "Sleeping for 1m");
             }
-            return self.pass(DECLINED, State::Polling).await;
+            return Step::To(State::Resting(Rest::Declined));
         }
         tracing::debug!(servo = %self.spec.name, "getting next command");
         let request = self.request(Say::WhatsNext);
-        let limits = &self.spec.policy.requests;
+        let limits = &self.spec.common.policy.requests;
         let answer = self.post(&*self.client, &request, limits, &self.rest).await;
         let command = match answer {
             Ok(Response::Command(command)) => command,
@@ -311,14 +317,14 @@ impl Session {
         self.pause.reset();
         self.last_was_invalid = false;
         match command.kind {
-            CommandKind::Sleep(sleep) => Step::To(State::Sleeping(sleep)),
+            CommandKind::Sleep(sleep) => Step::To(State::Resting(Rest::Sleeping(sleep))),
             _ => Step::To(State::Executing(Box::new(command))),
         }
     }
 
     /// Whether an operator is to be asked and does not agree, or the servo was told to stop.
     async fn is_refused(&self, question: Question) -> bool {
-        let Polling::WhenAllowed(operator) = &self.spec.policy.polling else {
+        let Polling::WhenAllowed(operator) = &self.spec.common.policy.polling else {
             return false;
         };
         let answer = operator.allows(&self.spec.name, question);
@@ -340,7 +346,7 @@ impl Session {
             servo_uid: self.spec.servo_uid.as_deref(),
             client: &*self.client,
             dispatcher: &self.dispatcher,
-            policy: &self.spec.policy,
+            policy: &self.spec.common.policy,
             outage: &self.shared.outage,
             status: &self.shared.status,
             operation,
@@ -426,7 +432,7 @@ impl Session {
     }
 
     fn tell(&self, operation: Operation, outcome: CommandOutcome, took: Duration) {
-        if let Some(observer) = &self.spec.policy.observer {
+        if let Some(observer) = &self.spec.common.policy.observer {
             observer.command(operation, outcome, took);
         }
     }
@@ -445,13 +451,13 @@ impl Session {
         let request = self.request(Say::Report(operation, Report::Completion(completion)));
         // A completion that is already being sent may finish after a stop (§16).
         let patience = CancellationToken::new();
-        let limits = &self.spec.policy.requests;
+        let limits = &self.spec.common.policy.requests;
         let post = self.post(&*self.client, &request, limits, &patience);
         tokio::pin!(post);
         let answer = tokio::select! {
             answer = &mut post => answer,
             () = self.stopping.cancelled() => {
-                let told = tokio::time::timeout(self.spec.policy.finish_report, post).await;
+                let told = tokio::time::timeout(self.spec.common.policy.finish_report, post).await;
                 if !matches!(told, Ok(Ok(_))) {
                     tracing::warn!(servo, command_uid, event, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
                 }
@@ -506,28 +512,42 @@ impl Session {
         })
     }
 
-    async fn sleep(&mut self, sleep: Sleep) -> Step {
-        let Sleep { duration, reason } = sleep;
+    // === time ===
+
+    /// How long a rest is, and what comes after it.
+    fn begin_rest(&mut self, rest: Rest) -> (Duration, State) {
+        match rest {
+            Rest::Sleeping(sleep) => {
+                self.tell_of(&sleep);
+                let Sleep { duration, reason } = sleep;
+                self.enter(Phase::Sleeping { duration, reason });
+                (duration.max(SHORTEST_SLEEP), State::Polling)
+            }
+            Rest::Waiting(duration) => {
+                self.enter(Phase::Waiting { duration });
+                (duration, State::Polling)
+            }
+            Rest::Declined => (DECLINED, State::Polling),
+            Rest::Deprovisioned => {
+                self.enter(Phase::Deprovisioned);
+                (DEPROVISIONED, State::Connecting)
+            }
+        }
+    }
+
+    fn tell_of(&mut self, Sleep { duration, reason }: &Sleep) {
         let mut hasher = DefaultHasher::new();
         reason.hash(&mut hasher);
         let hash = hasher.finish();
         let already = std::mem::replace(&mut self.slept_for, hash) == hash;
-        let text = format!(
-            "Sleeping for {} ({reason}).",
-            servo_messages::Duration::from(duration)
-        );
+        let duration = servo_messages::Duration::from(*duration);
         // Said once for each reason: an idle servo must not fill the log.
         if already {
-            tracing::debug!(servo = %self.spec.name, "{text}");
+            tracing::debug!(servo = %self.spec.name, "Sleeping for {duration} ({reason}).");
         } else {
-            tracing::info!(servo = %self.spec.name, "{text}");
+            tracing::info!(servo = %self.spec.name, "Sleeping for {duration} ({reason}).");
         }
-        self.enter(Phase::Sleeping { duration, reason });
-        self.pass(duration.max(SHORTEST_SLEEP), State::Polling)
-            .await
     }
-
-    // === time ===
 
     /// Lets so much time pass; none when the servo was told to stop meanwhile.
     async fn rested(&self, duration: Duration) -> Option<()> {
@@ -535,16 +555,11 @@ impl Session {
         self.rest.run_until_cancelled(sleep).await
     }
 
-    async fn pass(&self, duration: Duration, then: State) -> Step {
-        match self.rested(duration).await {
-            Some(()) => Step::To(then),
-            None => Step::Stop,
-        }
-    }
-
     /// Keeps off the optimizer for a while, `at_least` that long.
     fn wait(&mut self, at_least: Duration, longest: Duration) -> Step {
-        Step::To(State::Waiting(self.next_pause(at_least, longest)))
+        Step::To(State::Resting(Rest::Waiting(
+            self.next_pause(at_least, longest),
+        )))
     }
 
     /// The upper half of each delay is random: enough to spread servos, and few enough requests
@@ -576,7 +591,7 @@ impl Session {
             "{text}"
         );
         self.shared.status.send_modify(|s| s.note_error(text));
-        Step::To(State::Deprovisioned)
+        Step::To(State::Resting(Rest::Deprovisioned))
     }
 
     fn request(&self, event: Say) -> Request {

@@ -22,7 +22,7 @@ impl Session {
     /// optimizer is told. Each part is bounded and tried whatever became of the one before.
     pub(super) async fn close(&mut self, reason: &str, for_good: bool) {
         self.enter(Phase::ShuttingDown);
-        let within = self.spec.policy.stop_connectors;
+        let within = self.spec.common.policy.stop_connectors;
         let by = Instant::now() + within;
         let (started, attached) = {
             let mut standing = self.shared.standing();
@@ -66,7 +66,7 @@ impl Session {
         event: E,
     ) -> Result<(), DispatchError> {
         let options = DispatchOptions {
-            timeout: self.spec.policy.describe_timeout,
+            timeout: self.spec.common.policy.describe_timeout,
             cancel: self.rest.child_token(),
             ..DispatchOptions::default()
         };

@@ -61,14 +61,14 @@ impl Session {
     /// reached or does not welcome the servo. What follows, unless it is welcome.
     async fn greet(&self) -> Result<Option<Step>, SessionError> {
         let request = self.request(Say::Hello(Hello {
-            agent: self.spec.agent.clone(),
-            telemetry: self.spec.telemetry.clone(),
+            agent: self.spec.common.agent.clone(),
+            telemetry: self.spec.common.telemetry.clone(),
         }));
         let client = Counted {
             client: &*self.client,
             tries: AtomicU32::new(0),
         };
-        let limits = &self.spec.policy.connect;
+        let limits = &self.spec.common.policy.connect;
         let began = Instant::now();
         let mut backoff = Backoff::standard();
         loop {
@@ -116,7 +116,7 @@ impl Session {
         let request = self.request(Say::Goodbye(Goodbye {
             reason: reason.to_owned(),
         }));
-        let limits = &self.spec.policy.goodbye;
+        let limits = &self.spec.common.policy.goodbye;
         match self.post(&*self.client, &request, limits, cancel).await {
             Ok(_) => tracing::info!(servo = %self.spec.name, reason, "Said GOODBYE."),
             Err(failure) => {

@@ -257,7 +257,7 @@ async fn many_servos_do_not_say_hello_in_one_instant() {
         let spec = ServoSpec {
             name: format!("servo {number}").into(),
             connectors: Vec::new(),
-            telemetry: BTreeMap::new().into(),
+            telemetry: BTreeMap::new(),
             ..scene.spec.clone()
         };
         scene.assembly.add(spec)
