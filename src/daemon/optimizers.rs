@@ -208,3 +208,92 @@ impl fmt::Debug for Optimizers {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
+    use std::time::{Duration, Instant};
+
+    use servo_doubles::{Script, ScriptedOptimizer};
+    use servo_protocol::{Event, PostError, Request, Response};
+
+    use super::*;
+    use crate::{
+        config::{Environment, LoadOptions, Need, OptimizerFlags, Source, load_text},
+        connectors,
+    };
+
+    fn servo(optimizer: &str) -> ServoConfig {
+        let options = LoadOptions {
+            registry: &connectors::bundled(),
+            environment: &Environment::new([], [].into()),
+            flags: &OptimizerFlags::default(),
+            optimizer: Need::Required,
+            words: None,
+            keep_given: false,
+        };
+        let source = Source {
+            name: "servo.yaml".to_owned(),
+            path: None,
+        };
+        let yaml = format!(
+            "optimizer: {optimizer}\nsettings: {{ssl_verify: false}}\nwait: {{measure_enabled: true}}\n"
+        );
+        let loaded = load_text(&source, &yaml, &options).unwrap();
+        loaded.servos.into_iter().next().unwrap()
+    }
+
+    async fn ask(client: &dyn OptimizerClient, patience: Duration) -> Result<Response, PostError> {
+        let request = Request {
+            event: Event::WhatsNext,
+            servo_uid: None,
+        };
+        client.post(&request, patience).await
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn an_appdynamics_optimizer_is_reached_with_a_token_or_a_connection_file() {
+        let optimizer = ScriptedOptimizer::start(Script::new());
+        let url = optimizer.base_url();
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("connection.yaml");
+        let content = format!("Authorization: Bearer filed\nEndpoint: {url}/\nTenantId: t\n");
+        std::fs::write(&file, content).unwrap();
+        let mut optimizers = Optimizers::default().limited(NonZeroUsize::MIN);
+        for (stanza, credential) in [
+            (
+                format!("{{optimizer_id: a, base_url: '{url}', token: given}}"),
+                "Bearer given",
+            ),
+            (
+                format!("{{optimizer_id: a, connection_file: '{}'}}", file.display()),
+                "Bearer filed",
+            ),
+        ] {
+            let client = optimizers.client(&servo(&stanza)).unwrap();
+            ask(&*client, LONG).await.unwrap();
+            assert!(client.diagnostics().is_some());
+            let last = optimizer.received().pop().unwrap();
+            assert_eq!(last.header("authorization"), Some(credential));
+            assert_eq!(last.http.target, "/rest/optimize/co/v1/optimizers/a/servo");
+        }
+        assert_eq!(optimizers.channels.len(), 1, "they share what they can");
+    }
+
+    #[tokio::test]
+    async fn a_connection_file_that_is_not_there_yet_holds_up_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("nope.yaml");
+        let stanza = format!("{{optimizer_id: a, connection_file: '{}'}}", file.display());
+        let mut optimizers = Optimizers::default();
+        let began = Instant::now();
+        let clients: Vec<_> = (0..100)
+            .map(|_| optimizers.client(&servo(&stanza)).unwrap())
+            .collect();
+        assert!(began.elapsed() < LONG);
+        let error = ask(&*clients[0], Duration::from_millis(10)).await;
+        assert!(error.unwrap_err().to_string().contains("still awaited"));
+    }
+}

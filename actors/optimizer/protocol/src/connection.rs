@@ -225,6 +225,9 @@ impl ConnectionFile {
     pub(crate) fn read_now(&self) {
         let mut look = self.look.lock().unwrap_or_else(PoisonError::into_inner);
         let stamp = fs::metadata(&self.path).ok().map(|file| Stamp::of(&file));
+        if stamp == look.seen {
+            return;
+        }
         // What cannot be used is the follower's to tell, after it has settled.
         if let Ok(connection) = read(&self.path) {
             look.settling = None;
