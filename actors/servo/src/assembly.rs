@@ -176,12 +176,10 @@ impl Assembly {
         farewell: impl Into<Farewell>,
     ) -> Result<(), AssemblyError> {
         let (inner, farewell) = (self.0.clone(), farewell.into());
-        let (handle, vacating) = inner.vacate(name)?;
-        let name = handle.name().clone();
-        through(&name, async move {
-            inner.end(&handle, &farewell, vacating).await
-        })
-        .await
+        let (servo, vacating) = inner.vacate(name)?;
+        let name = servo.handle.name().clone();
+        let ending = async move { inner.end(&servo, &farewell, vacating).await };
+        through(&name, ending).await
     }
 
     /// Ends the servo of that name as [`Assembly::remove`] does, and starts another in its place,
@@ -196,10 +194,10 @@ impl Assembly {
         farewell: impl Into<Farewell>,
     ) -> Result<ServoHandle, AssemblyError> {
         let (inner, farewell) = (self.0.clone(), farewell.into());
-        let (handle, vacating) = inner.vacate(name)?;
-        let name = handle.name().clone();
+        let (servo, vacating) = inner.vacate(name)?;
+        let name = servo.handle.name().clone();
         let replacing = async move {
-            inner.end(&handle, &farewell, vacating).await?;
+            inner.end(&servo, &farewell, vacating).await?;
             inner.add(spec).await
         };
         through(&name, replacing).await
@@ -307,27 +305,32 @@ impl Inner {
     }
 
     /// Takes a servo out of the assembly; its name is held until it has left.
-    fn vacate(&self, name: &str) -> Result<(ServoHandle, Vacating), AssemblyError> {
+    fn vacate(&self, name: &str) -> Result<(Member, Vacating), AssemblyError> {
         let mut servos = lock(&self.servos);
-        let unknown = || AssemblyError::Unknown(name.to_owned());
-        let place = servos.get_mut(name).ok_or_else(unknown)?;
-        let handle = place.member().ok_or_else(unknown)?.handle.clone();
+        let place = servos.get_mut(name);
+        let Some(place) = place.filter(|place| place.member().is_some()) else {
+            return Err(AssemblyError::Unknown(name.to_owned()));
+        };
         let left = CancellationToken::new();
-        *place = Place::Leaving(left.clone());
+        let taken = std::mem::replace(place, Place::Leaving(left.clone()));
+        let Place::Taken(servo) = taken else {
+            return Err(AssemblyError::Unknown(name.to_owned()));
+        };
         let vacating = Vacating {
             servos: self.servos.clone(),
-            name: handle.name().clone(),
+            name: servo.handle.name().clone(),
             _left: left.drop_guard(),
         };
-        Ok((handle, vacating))
+        Ok((servo, vacating))
     }
 
     async fn end(
         &self,
-        handle: &ServoHandle,
+        servo: &Member,
         farewell: &Farewell,
         vacating: Vacating,
     ) -> Result<(), AssemblyError> {
+        let handle = &servo.handle;
         handle.set_goodbye_reason(farewell.reason.clone());
         if let Some(within) = farewell.patience
             && !handle.retire(within).await
@@ -338,10 +341,9 @@ impl Inner {
                 servo_messages::Duration::from(within)
             );
         }
-        let ended = self
-            .supervisor
-            .stop_child(handle.name(), Self::PATIENCE)
-            .await;
+        let grace = servo.blueprint.common.policy.shutdown_grace();
+        let patience = Self::PATIENCE.saturating_add(grace);
+        let ended = self.supervisor.stop_child(handle.name(), patience).await;
         drop(vacating);
         match ended {
             // The assembly's supervisor may have ended it by itself.

@@ -122,25 +122,38 @@ impl Execution<'_> {
         };
         let told = Instant::now();
         cancel.cancel();
-        let grace = match interruption {
-            Interruption::Stopping => self.policy.stop_command,
-            // The dispatcher gives up on its own after the grace; this is the backstop.
-            _ => self.policy.cancel_grace + Duration::from_secs(5),
+        // The dispatcher gives up on its own after the grace; this is the backstop. A servo that is
+        // to end has less time, whenever it is told.
+        let given_up = async {
+            tokio::select! {
+                () = tokio::time::sleep(self.policy.cancel_grace + Duration::from_secs(5)) => {}
+                () = async {
+                    stopping.cancelled().await;
+                    tokio::time::sleep(self.policy.stop_command).await;
+                } => {}
+            }
         };
-        let stopped = tokio::time::timeout(grace, &mut work).await;
-        if stopped.is_err() {
+        let stopped = tokio::select! {
+            biased;
+            _ = &mut work => true,
+            () = given_up => false,
+        };
+        if !stopped {
             tracing::error!(
                 servo = self.servo,
                 command_uid = self.command_uid(),
                 event = event_of(self.operation),
                 "{} did not stop within {}",
                 self.operation,
-                servo_messages::Duration::from(grace)
+                servo_messages::Duration::from(told.elapsed())
             );
         }
         // Past the grace their supervisor has ended those that were still at work.
-        if stopped.is_err() || told.elapsed() >= self.policy.cancel_grace {
+        if !stopped || told.elapsed() >= self.policy.cancel_grace {
             self.forced.set(true);
+        }
+        if stopping.is_cancelled() {
+            return self.ended(Verdict::Stopped);
         }
         self.ended(match interruption {
             Interruption::Cancelled(reason) => self.complete(Outcome::Cancelled(Explanation {

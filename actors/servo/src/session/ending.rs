@@ -67,6 +67,7 @@ impl Session {
     ) -> Result<(), DispatchError> {
         let options = DispatchOptions {
             timeout: self.spec.common.policy.describe_timeout,
+            grace: self.spec.common.policy.stop_command,
             cancel: self.rest.child_token(),
             ..DispatchOptions::default()
         };

@@ -119,6 +119,8 @@ impl Session {
         let limits = &self.spec.common.policy.goodbye;
         match self.post(&*self.client, &request, limits, cancel).await {
             Ok(_) => tracing::info!(servo = %self.spec.name, reason, "Said GOODBYE."),
+            // It is to be said again, for a better reason.
+            Err(PostFailure::Cancelled) => self.shared.standing().greeted = true,
             Err(failure) => {
                 tracing::warn!(servo = %self.spec.name, reason, "GOODBYE could not be said: {failure}");
             }

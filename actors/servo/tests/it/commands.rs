@@ -54,7 +54,12 @@ async fn the_kind_of_an_error_decides_the_status() {
     ] {
         let completion = told(Act::Fail(error.clone())).await;
         assert_eq!(completion["status"], status, "{error:?}");
-        assert_eq!(completion["message"], "a: too slow");
+        // Optimizers read word for word why something was given up early.
+        let message = match status {
+            "aborted" => "too slow",
+            _ => "a: too slow",
+        };
+        assert_eq!(completion["message"], message);
         assert_eq!(completion["reason"], reason, "{error:?}");
         assert_eq!(completion["cmd_uid"], "u1");
     }

@@ -289,6 +289,31 @@ async fn the_connectors_hear_cancel_shutdown_and_detach_before_goodbye() {
     assert!(goodbye.at >= began + 2 * SECOND);
 }
 
+/// §16: the end has its own, shorter times, also when it comes amid a cancelled command's grace.
+#[actix_rt::test]
+async fn a_stop_does_not_wait_for_the_grace_of_a_cancelled_command() {
+    pause();
+    let puppet = Puppet::new(|heard: &Heard, _| match &*heard.event {
+        "WHATS_NEXT" => measure("u1"),
+        _ if heard.is_progress() => Answer::Body(json!({"status": "cancel"})),
+        _ => ok(),
+    });
+    let scene = Setting::quiet()
+        .unhurried()
+        .policy(|p| p.cancel_grace = 300 * SECOND)
+        .act("a", "measure", Act::Report(vec![1.0], SECOND))
+        .act("b", "measure", Act::Freeze)
+        .with(puppet.clone())
+        .await;
+    puppet.seen("MEASUREMENT", 1).await;
+    crate::stage::eventually("a cancelled", || scene.times("a heard") == 1).await;
+    let took = scene.end("SIGTERM").await;
+    assert!((9 * SECOND..26 * SECOND).contains(&took), "{took:?}");
+    let said = said(&puppet);
+    assert_eq!(said, ["HELLO", "WHATS_NEXT", "GOODBYE SIGTERM"]);
+    assert_eq!(scene.times("a detach"), 1);
+}
+
 /// Acceptance 43 in time: nothing is asked, for as long as one looks.
 #[actix_rt::test]
 async fn a_servo_that_is_not_to_poll_does_not() {
