@@ -114,9 +114,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
 ///
 /// # Errors
 /// When none can.
-fn fit(
-    servos: Vec<ServoConfig>,
-) -> Result<(Vec<ServoConfig>, HashSet<Arc<str>>), Failure> {
+fn fit(servos: Vec<ServoConfig>) -> Result<(Vec<ServoConfig>, HashSet<Arc<str>>), Failure> {
     let (fit, refused) = Unfit::sift(servos, Unfit::of);
     if fit.is_empty() {
         let reasons: Vec<String> = refused.iter().map(|(_, why)| why.to_string()).collect();

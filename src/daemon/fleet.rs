@@ -275,7 +275,9 @@ impl Fleet {
     }
 
     /// Where the configuration comes from, and the files that the servos' own name.
-    pub(super) fn watched(&self) -> Option<(Arc<dyn ConfigurationSource>, Vec<std::path::PathBuf>)> {
+    pub(super) fn watched(
+        &self,
+    ) -> Option<(Arc<dyn ConfigurationSource>, Vec<std::path::PathBuf>)> {
         let source = self.0.source.clone()?;
         Some((source, self.0.members.files()))
     }
@@ -283,7 +285,11 @@ impl Fleet {
     /// Completes when `watch` is, or is no more, what `watches` says.
     pub(super) async fn until_watching(&self, watches: bool) {
         let mut settings = self.0.settings.subscribe();
-        if settings.wait_for(|s| s.daemon.watch == watches).await.is_err() {
+        if settings
+            .wait_for(|s| s.daemon.watch == watches)
+            .await
+            .is_err()
+        {
             std::future::pending::<()>().await;
         }
     }
@@ -343,7 +349,9 @@ impl Inner {
             let over_http = timeout(CLIENTS, making)
                 .await
                 .map_err(|_| {
-                    format!("the files of tokens and certificates could not be read within {CLIENTS:?}")
+                    format!(
+                        "the files of tokens and certificates could not be read within {CLIENTS:?}"
+                    )
                 })?
                 .map_err(|error| format!("no client for the optimizers: {error}"))?;
             made.extend(over_http);

@@ -161,7 +161,10 @@ mod tests {
         let name = format!("servo-notify-{}", std::process::id());
         let abstract_address = SocketAddr::from_abstract_name(&name).unwrap();
         for (listener, told) in [
-            (UnixDatagram::bind(&path).unwrap(), path.clone().into_os_string()),
+            (
+                UnixDatagram::bind(&path).unwrap(),
+                path.clone().into_os_string(),
+            ),
             (
                 UnixDatagram::bind_addr(&abstract_address).unwrap(),
                 format!("@{name}").into(),

@@ -4,10 +4,9 @@
 //! follow the links that Kubernetes exchanges when a ConfigMap changes; a look costs next to nothing.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::HashMap,
     convert::Infallible,
     fs,
-    hash::{Hash, Hasher},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
@@ -34,7 +33,7 @@ const LOOK: Duration = Duration::from_secs(30);
 const COARSE: Duration = Duration::from_secs(3);
 
 /// What files look like, and what stands in them.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Sights(HashMap<PathBuf, Sight>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,101 +66,88 @@ pub(super) async fn watch(fleet: &Fleet) -> Infallible {
 }
 
 async fn follow(fleet: &Fleet) -> Infallible {
-    let mut sights = Sights::default();
-    let mut known = None;
+    let mut known: Option<Sights> = None;
     loop {
-        let seen;
-        (sights, seen) = look(fleet, sights).await;
-        match (known, seen) {
-            (Some(before), Some(now)) if before != now => {
-                (sights, known) = until_still(fleet, sights, now).await;
-                tracing::info!("files of the configuration have changed: reloading");
-                // It has told how it went.
-                let _ = fleet.reload(Trigger::File).await;
-                // Servos may name other files now, which is no change.
-                let seen;
-                (sights, seen) = look_at_the_same(fleet, sights, known).await;
-                known = seen;
+        if let Some(now) = look(fleet, known.clone().unwrap_or_default()).await {
+            match &known {
+                Some(before) if now.differ_from(before) => {
+                    let read = until_still(fleet, now).await;
+                    // It tells how it goes.
+                    let _ = fleet.reload(Trigger::File).await;
+                    // Servos may name other files now, which is no change; what has changed meanwhile is one.
+                    let after = look(fleet, read.clone()).await;
+                    known = Some(after.unwrap_or_default().but_as_in(read));
+                }
+                _ => known = Some(now),
             }
-            (None, Some(now)) => known = Some(now),
-            _ => {}
         }
         sleep(EVERY).await;
     }
 }
 
 /// Waits until the files stay as they are.
-async fn until_still(fleet: &Fleet, mut sights: Sights, mut seen: u64) -> (Sights, Option<u64>) {
+async fn until_still(fleet: &Fleet, mut seen: Sights) -> Sights {
     let began = Instant::now();
     loop {
         sleep(STILL).await;
-        let now;
-        (sights, now) = look(fleet, sights).await;
-        match now {
-            Some(now) if now != seen && began.elapsed() < NO_LONGER => seen = now,
-            Some(now) => return (sights, Some(now)),
-            None => return (sights, Some(seen)),
+        match look(fleet, seen.clone()).await {
+            Some(now) if now.differ_from(&seen) && began.elapsed() < NO_LONGER => seen = now,
+            Some(now) => return now,
+            None => return seen,
         }
     }
 }
 
-/// What the files look like after a reload, of which those that were there before looked like `before`.
-async fn look_at_the_same(
-    fleet: &Fleet,
-    sights: Sights,
-    before: Option<u64>,
-) -> (Sights, Option<u64>) {
-    let old: Vec<PathBuf> = sights.0.keys().cloned().collect();
-    let (mut sights, then) = look_at(old, sights).await;
-    if then != before {
-        // Changed again meanwhile: the next look has to find a change.
-        return (sights, before);
-    }
-    let now;
-    (sights, now) = look(fleet, sights).await;
-    (sights, now.or(before))
-}
-
-async fn look(fleet: &Fleet, sights: Sights) -> (Sights, Option<u64>) {
-    let Some((source, referred)) = fleet.watched() else {
-        return (sights, None);
-    };
-    let mut files = source.files();
-    files.extend(referred);
-    look_at(files, sights).await
-}
-
-/// A number that differs where what stands in `files` does; none where that cannot be told.
-async fn look_at(files: Vec<PathBuf>, sights: Sights) -> (Sights, Option<u64>) {
+/// What all files of the configuration look like; none where that cannot be told.
+async fn look(fleet: &Fleet, before: Sights) -> Option<Sights> {
+    let (source, referred) = fleet.watched()?;
     let looking = tokio::task::spawn_blocking(move || {
-        let mut sights = sights;
-        let seen = sights.take(files);
-        (sights, seen)
+        let mut files = source.files();
+        files.extend(referred);
+        before.again(files)
     });
-    match timeout(LOOK, looking).await {
-        Ok(Ok((sights, seen))) => (sights, Some(seen)),
-        _ => (Sights::default(), None),
-    }
+    timeout(LOOK, looking).await.ok()?.ok()
 }
 
 impl Sights {
-    fn take(&mut self, mut files: Vec<PathBuf>) -> u64 {
-        files.sort_unstable();
-        files.dedup();
-        let mut before = std::mem::take(&mut self.0);
-        let mut hasher = DefaultHasher::new();
-        for file in files {
+    /// What `files` look like now. What cannot have changed is not read again.
+    fn again(&self, files: Vec<PathBuf>) -> Self {
+        let sight = |file: PathBuf| {
             let look = Look::at(&file);
-            let content = match before.remove(&file) {
+            let sight = match self.0.get(&file) {
                 Some(sight) if sight.look == look && look.is_none_or(|look| look.is_settled()) => {
-                    sight.content
+                    *sight
                 }
-                _ => FileContents::default().of(&file),
+                _ => Sight {
+                    look,
+                    content: FileContents::default().of(&file),
+                },
             };
-            (&file, content).hash(&mut hasher);
-            self.0.insert(file, Sight { look, content });
+            (file, sight)
+        };
+        Self(files.into_iter().map(sight).collect())
+    }
+
+    /// Whether they are other files, or something else stands in one.
+    fn differ_from(&self, before: &Self) -> bool {
+        self.0.len() != before.0.len()
+            || self.0.iter().any(|(file, sight)| {
+                before
+                    .0
+                    .get(file)
+                    .is_none_or(|before| before.content != sight.content)
+            })
+    }
+
+    /// The same, but files that were known before as they were then.
+    fn but_as_in(mut self, before: Self) -> Self {
+        if self.0.is_empty() {
+            return before;
         }
-        hasher.finish()
+        for (file, sight) in before.0 {
+            self.0.entry(file).and_modify(|known| *known = sight);
+        }
+        self
     }
 }
 
@@ -200,24 +186,41 @@ mod tests {
     fn what_stands_in_a_file_counts_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("servo.yaml");
-        let mut sights = Sights::default();
-        let mut look = || sights.take(vec![file.clone()]);
-        let none = look();
+        let mut sights = Sights::default().again(vec![file.clone()]);
+        let mut changed = || {
+            let before = std::mem::take(&mut sights);
+            sights = before.again(vec![file.clone()]);
+            sights.differ_from(&before)
+        };
+        assert!(!changed());
         fs::write(&file, "name: a").unwrap();
-        let one = look();
-        assert_ne!(none, one);
-        assert_eq!(one, look());
+        assert!(changed());
+        assert!(!changed());
         // Of the same length, within one tick of a coarse clock.
         fs::write(&file, "name: b").unwrap();
-        let other = look();
-        assert_ne!(one, other);
+        assert!(changed());
         // Replaced by one with the same content.
         let new = folder.path().join("new");
         fs::write(&new, "name: b").unwrap();
         fs::rename(&new, &file).unwrap();
-        assert_eq!(other, look());
+        assert!(!changed());
         fs::remove_file(&file).unwrap();
-        assert_eq!(none, look());
+        assert!(changed());
+    }
+
+    #[test]
+    fn other_files_are_no_change_after_a_reload_but_other_contents_are() {
+        let folder = tempfile::tempdir().unwrap();
+        let [a, b] = ["a", "b"].map(|name| folder.path().join(name));
+        fs::write(&a, "one").unwrap();
+        fs::write(&b, "one").unwrap();
+        let read = Sights::default().again(vec![a.clone()]);
+        let both = || vec![a.clone(), b.clone()];
+        let known = Sights::default().again(both()).but_as_in(read.clone());
+        assert!(!known.again(both()).differ_from(&known));
+        fs::write(&a, "two").unwrap();
+        let known = Sights::default().again(both()).but_as_in(read);
+        assert!(known.again(both()).differ_from(&known));
     }
 
     #[test]
@@ -230,11 +233,10 @@ mod tests {
         }
         symlink("..1", at("..data")).unwrap();
         symlink("..data/servo.yaml", at("servo.yaml")).unwrap();
-        let mut sights = Sights::default();
-        let mut look = || sights.take(vec![at("servo.yaml")]);
-        let one = look();
+        let files = || vec![at("servo.yaml")];
+        let one = Sights::default().again(files());
         symlink("..2", at("..new")).unwrap();
         fs::rename(at("..new"), at("..data")).unwrap();
-        assert_ne!(one, look());
+        assert!(one.again(files()).differ_from(&one));
     }
 }

@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod acceptance;
+mod admin;
 mod bench;
 mod checking;
 mod checks_acceptance;
@@ -13,6 +14,7 @@ mod command_line;
 mod config_command;
 mod configuration;
 mod connector_groups;
+mod diagnostics;
 mod embedded;
 mod failures;
 mod generating;
@@ -20,16 +22,22 @@ mod initializing;
 mod interruption;
 mod network;
 mod one_shot;
+mod operating;
 mod opsani;
+mod page;
+mod reloading;
 mod robustness;
 mod running;
 mod scale;
 mod schemas;
 mod secrets;
 mod served;
+mod service_levels;
 mod servox;
 mod showing;
+mod shutting_down;
 mod spool;
+mod systemd;
 mod toy;
 mod validating;
 mod values;

@@ -103,9 +103,8 @@ impl ConfigurationSource for Files {
         let source = self.assembly_file(&environment, &daemon);
         let options = self.load_options(&environment, &self.flags);
         let assembly = config::load(&source, &options).map_err(|error| refusal(&error))?;
-        let about = |problem: &config::Problem| {
-            one_line(&format!("{}: {problem}", assembly.source.name))
-        };
+        let about =
+            |problem: &config::Problem| one_line(&format!("{}: {problem}", assembly.source.name));
         warnings.extend(assembly.warnings.iter().map(about));
         let several = assembly.servos.len() > 1;
         let mut servos = assembly.servos;
@@ -137,9 +136,7 @@ impl ConfigurationSource for Files {
             .map_err(|e| one_line(&e.to_string()))?;
         let is_for_many = |name: &str| !OF_ONE.contains(&name) && !name.starts_with(STANZA_OF_ONE);
         let of_process = std::env::vars_os()
-            .filter_map(|(name, value)| {
-                Some((name.into_string().ok()?, value.into_string().ok()?))
-            })
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .filter(|(name, _)| is_for_many(name));
         let dotenv = dotenv.into_iter().filter(|(name, _)| is_for_many(name));
         let environment = Environment::new(of_process, dotenv.collect());
@@ -235,7 +232,9 @@ mod tests {
     #[test]
     fn mistakes_are_told_in_one_line() {
         assert_eq!(
-            one_line("TOML parse error at line 2, column 5\n  |\n2 | [adm\n  |     ^\nexpected `]`\n"),
+            one_line(
+                "TOML parse error at line 2, column 5\n  |\n2 | [adm\n  |     ^\nexpected `]`\n"
+            ),
             "TOML parse error at line 2, column 5: expected `]`"
         );
         let problem = |path: &str| config::Problem {

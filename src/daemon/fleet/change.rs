@@ -1,10 +1,6 @@
 //! Servos that are added and removed while the program runs.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use servo_assembly::AssemblyError;
 use tokio::time::timeout;
@@ -38,7 +34,10 @@ impl Fleet {
             ));
         };
         let yaml = yaml.to_owned();
-        let reading = self.0.runtime.spawn_blocking(move || source.documents(&yaml));
+        let reading = self
+            .0
+            .runtime
+            .spawn_blocking(move || source.documents(&yaml));
         let servos = match timeout(LOOKING, reading).await {
             Ok(Ok(read)) => read.map_err(ChangeError::Invalid)?,
             Ok(Err(error)) => return Err(ChangeError::Failed(error.to_string())),
@@ -55,10 +54,7 @@ impl Fleet {
     ///
     /// # Errors
     /// As [`Fleet::add`].
-    pub async fn add_servos(
-        &self,
-        servos: Vec<ServoConfig>,
-    ) -> Result<Vec<Arc<str>>, ChangeError> {
+    pub async fn add_servos(&self, servos: Vec<ServoConfig>) -> Result<Vec<Arc<str>>, ChangeError> {
         let fleet = self.clone();
         let adding = async move {
             let mut affairs = fleet.0.turn().await?;
@@ -95,9 +91,8 @@ impl Inner {
             let configurations = new.values().map(|m| m.config.clone()).collect();
             self.make_clients(&affairs.clients, configurations).await
         };
-        let made: Result<Vec<_>, ChangeError> = clients
-            .map_err(ChangeError::Failed)
-            .and_then(|made| {
+        let made: Result<Vec<_>, ChangeError> =
+            clients.map_err(ChangeError::Failed).and_then(|made| {
                 made.into_iter()
                     .map(|(config, client)| {
                         let name = &config.name;

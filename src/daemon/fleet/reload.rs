@@ -133,8 +133,15 @@ impl Inner {
         logging::name_servos(loaded.several || self.members.len() > 1);
         self.settings
             .send_modify(|settings| settings.daemon = loaded.daemon.clone());
-        self.apply(affairs, &loaded.daemon.reload, &studies, &diff, &members, starts)
-            .await;
+        self.apply(
+            affairs,
+            &loaded.daemon.reload,
+            &studies,
+            &diff,
+            &members,
+            starts,
+        )
+        .await;
         if !(diff.added.is_empty() && diff.changed.is_empty() && diff.removed.is_empty()) {
             self.configuration_changed();
         }
@@ -240,8 +247,8 @@ impl Inner {
         let mut starts = Vec::with_capacity(made.len());
         for (config, client) in made {
             let name = &config.name;
-            let client = client
-                .map_err(|error| ReloadRefused::new(format!("servo \"{name}\": {error}")))?;
+            let client =
+                client.map_err(|error| ReloadRefused::new(format!("servo \"{name}\": {error}")))?;
             if let Some(member) = members.get(name) {
                 starts.push((member.clone(), client));
             }

@@ -103,6 +103,16 @@ pub(super) struct StartUp {
 #[derive(Debug)]
 pub(super) struct Reloads(Mutex<ReloadStatus>);
 
+impl fmt::Display for Trigger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Signal => "SIGHUP",
+            Self::Http => "asked for over HTTP",
+            Self::File => "files have changed",
+        })
+    }
+}
+
 impl StartUp {
     pub(super) fn expect(&self, servos: usize) {
         self.of.store(servos, Ordering::Relaxed);
@@ -145,6 +155,12 @@ impl Reloads {
     /// The running configuration is another one.
     pub(super) fn set_configuration(&self, configuration: u64) {
         self.lock().configuration = configuration;
+    }
+
+    /// One has begun.
+    pub(super) fn begin(&self, trigger: Trigger) {
+        // What goes wrong twice is told twice: this line stands between.
+        tracing::info!("reading the configuration again ({trigger})");
     }
 
     /// Counts it, and logs it in one line.

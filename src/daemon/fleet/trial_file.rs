@@ -59,10 +59,15 @@ impl TrialFile {
 
     /// Whether each of `wanted` is made already, just so.
     pub(super) fn makes(&self, wanted: &[StudyConfig]) -> bool {
-        let made: HashMap<&Option<String>, &StudyConfig> =
-            self.studies.iter().map(|study| (&study.id, study)).collect();
+        let made: HashMap<&Option<String>, &StudyConfig> = self
+            .studies
+            .iter()
+            .map(|study| (&study.id, study))
+            .collect();
         self.optimizer.borrow().is_some()
-            && wanted.iter().all(|study| made.get(&study.id) == Some(&study))
+            && wanted
+                .iter()
+                .all(|study| made.get(&study.id) == Some(&study))
     }
 
     /// Closes the file, and opens it again for these studies. Requests wait meanwhile; where there was no

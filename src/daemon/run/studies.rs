@@ -54,11 +54,7 @@ pub(super) async fn finished(
 }
 
 /// Until all `studies` are over.
-async fn follow(
-    studies: &[RunningStudy],
-    results: &mut Results,
-    observe: &mut impl FnMut(Study),
-) {
+async fn follow(studies: &[RunningStudy], results: &mut Results, observe: &mut impl FnMut(Study)) {
     let mut files = HashSet::new();
     let receivers = studies
         .iter()
