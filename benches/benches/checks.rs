@@ -4,6 +4,8 @@
 //! Checks per CPU second are of this thread alone, which does all the work.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod beside;
+
 use std::{
     cell::Cell,
     rc::Rc,
@@ -177,4 +179,5 @@ fn main() {
         at_once().await;
     };
     actix_rt::System::new().block_on(async { actix_rt::spawn(all).await.unwrap() });
+    beside::servox("checks");
 }

@@ -4,6 +4,8 @@
 //! Events per CPU second are of this thread alone, which does all the work.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod beside;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -303,4 +305,5 @@ fn main() {
         events("logging at INFO").await;
     };
     actix_rt::System::new().block_on(async { actix_rt::spawn(all).await.unwrap() });
+    beside::servox("dispatch");
 }

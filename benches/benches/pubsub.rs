@@ -4,6 +4,8 @@
 //! work: publishing, and every subscriber's task.
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod beside;
+
 use std::{
     cell::Cell,
     rc::Rc,
@@ -157,4 +159,5 @@ async fn all() {
 fn main() {
     // As a task among others: waking the outermost future of a thread costs a system call.
     actix_rt::System::new().block_on(async { actix_rt::spawn(all()).await.unwrap() });
+    beside::servox("pubsub");
 }

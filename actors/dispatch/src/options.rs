@@ -7,7 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use servo_messages::{EventError, most_severe};
+use servo_messages::{ErrorKind, EventError, most_severe};
 use servo_supervision::AskError;
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
@@ -368,8 +368,12 @@ impl<T> DispatchOutcome<T> {
 // === impl HandlerError ===
 
 impl HandlerError {
-    /// The error as others are told of it: its message begins with the connector.
+    /// The error as others are told of it: its message begins with the connector. Of one that was given up
+    /// early it stays as it is: optimizers read it (`spec/optimizer-protocol.md` §14, §23.44).
     pub fn into_reported(self) -> EventError {
+        if self.error.kind == ErrorKind::Aborted {
+            return self.error;
+        }
         EventError {
             message: format!("{}: {}", self.connector, self.error.message),
             ..self.error

@@ -248,11 +248,37 @@ impl<E: Event> Run<E> {
         match end {
             StageEnd::Complete => self.verdict(visits),
             StageEnd::Cancelled => Err(self.cancelled()),
-            StageEnd::Overdue { waiting_for } => Err(DispatchError::Deadline {
-                event: self.shared.event.clone(),
-                after: self.timeout,
-                waiting_for,
-            }),
+            StageEnd::Overdue { waiting_for } => {
+                self.tell_of_others(visits);
+                Err(DispatchError::Deadline {
+                    event: self.shared.event.clone(),
+                    after: self.timeout,
+                    waiting_for,
+                })
+            }
+        }
+    }
+
+    /// What went wrong beside a connector that took too long must not get lost.
+    fn tell_of_others(&self, visits: &[Arc<Visit<E>>]) {
+        let CallShared {
+            servo,
+            event,
+            command_uid,
+            ..
+        } = &*self.shared;
+        for visit in visits {
+            let Done {
+                results, ending, ..
+            } = visit.done();
+            let collected = results.into_iter().filter_map(|r| r.value.err());
+            let last = match ending {
+                Ending::Failed { error, told: false } => Some(error),
+                _ => None,
+            };
+            for error in collected.chain(last) {
+                tracing::error!(%servo, connector = %error.connector, %event, command_uid = command_uid.as_deref(), "{event} failed: {}", error.error);
+            }
         }
     }
 

@@ -196,7 +196,7 @@ fn of_types(registry: &Registry, wanted: impl Fn(Stage) -> bool) -> Handlers {
 fn tell_of_unavailable<'a>(names: impl Iterator<Item = &'a str>) {
     let names: Vec<&str> = names.collect();
     if !names.is_empty() {
-        tracing::info!(
+        tracing::warn!(
             connectors = names.join(", "),
             "this build knows the configuration of some connectors only: their events are those that they are to handle once they can run"
         );

@@ -340,3 +340,30 @@ fn the_most_severe_error_is_told_first_and_no_other_is_lost() {
         "prom: no data; kubernetes: the pod did not start; files: broken pipe"
     );
 }
+
+#[actix_rt::test]
+async fn what_fails_beside_a_handler_that_takes_too_long_is_logged() {
+    let troupe = Troupe::of(&["a", "b", "c"]).await;
+    let play = Play::new()
+        .on("a", fail(EventError::failed("could not sweep the stage")))
+        .on("b", takes(&troupe.world, SECOND * 10, 2))
+        .on("c", answer(3));
+    let options = DispatchOptions {
+        on_error: ErrorPolicy::Collect,
+        ..soon(50, 1000)
+    };
+    let error = troupe.dispatcher.dispatch(play, options).await.unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "play did not end within 50ms; still at work: b"
+    );
+    let lines = log::written();
+    let of_it: Vec<_> = lines
+        .iter()
+        .filter(|line| line["level"] == "ERROR")
+        .collect();
+    assert_eq!(of_it.len(), 1, "{of_it:?}");
+    let fields = &of_it[0]["fields"];
+    assert_eq!(fields["message"], "play failed: could not sweep the stage");
+    assert_eq!(fields["connector"], "a");
+}
