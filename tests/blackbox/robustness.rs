@@ -11,14 +11,14 @@ use std::{
     collections::BTreeMap,
     fmt::Display,
     fs,
-    sync::LazyLock,
+    sync::{Arc, LazyLock},
     time::{Duration, Instant},
 };
 
 use proptest::{collection::vec, prelude::*, sample::select};
 use servo::config::{
-    self, DaemonConfig, Descriptors, Dotenv, Environment, Generate, LoadError, LoadOptions, Need,
-    OptimizerFlags, Shapes, Source,
+    self, DaemonConfig, Descriptors, Dotenv, Environment, FileContents, Fingerprint, Generate,
+    LoadError, LoadOptions, Need, OptimizerFlags, ReferredFiles, ServoConfig, Shapes, Source,
 };
 use servo_dispatch::Registry;
 use servo_messages::{Adjustment, Cores, Memory, ProxyPattern, ProxyUrl, Selector, Unit};
@@ -58,7 +58,11 @@ fn load(text: &str, variables: &[(String, String)], optimizer: Need) {
             assert!(said.all(|problem| !problem.message.is_empty()));
             // Nothing differs from itself.
             let again = config::load_text(&source, text, &options).unwrap();
-            let diff = config::diff(&assembly.servos, &again.servos);
+            let (old, new) = (fingerprints(&assembly.servos), fingerprints(&again.servos));
+            let diff = config::diff(
+                old.iter().map(|(name, print)| (name, *print)),
+                new.iter().map(|(name, print)| (name, *print)),
+            );
             assert_eq!(diff.unchanged.len(), assembly.servos.len());
         }
         Err(LoadError::Invalid(error)) => {
@@ -74,6 +78,21 @@ fn load(text: &str, variables: &[(String, String)], optimizer: Need) {
         }
         Err(other) => says(&other),
     }
+}
+
+/// What tells one configuration from another, without looking at the files that it names.
+fn fingerprints(servos: &[ServoConfig]) -> Vec<(Arc<str>, Fingerprint)> {
+    let mut contents = FileContents::default();
+    let none = ReferredFiles::default();
+    servos
+        .iter()
+        .map(|servo| {
+            (
+                servo.name.clone(),
+                Fingerprint::of(servo, &none, &mut contents),
+            )
+        })
+        .collect()
 }
 
 fn says(error: &impl Display) {
