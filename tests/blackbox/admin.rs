@@ -150,7 +150,7 @@ fn not_ready_while_shutting_down_but_alive() {
     let daemon = one(&optimizer);
     daemon.until_ready();
     daemon.until("/api/v1/servos/solo", |s| {
-        (s["state"] == "polling").then_some(())
+        (s["state"] == "sleeping").then_some(())
     });
     daemon.running.signal(Signal::TERM);
     wait("not ready", SOON, || {
@@ -207,7 +207,7 @@ fn a_servo_that_fails_again_and_again_fails_neither_liveness_nor_readiness() {
             .unwrap()
             >= 1.0
     );
-    assert_eq!(daemon.metric("servo_servos{state=\"polling\"}"), Some(1.0));
+    assert_eq!(daemon.metric("servo_servos{state=\"sleeping\"}"), Some(1.0));
     daemon.end();
 }
 
@@ -418,10 +418,10 @@ fn servos_are_paged_and_found() {
     bench.write("servo.yaml", &documents.join("---\n"));
     let daemon = Daemon::start(bench);
     daemon.until("/api/v1/servos", |all| {
-        (all["states"]["polling"] == 12).then_some(())
+        (all["states"]["sleeping"] == 12).then_some(())
     });
     let page = daemon
-        .get("/api/v1/servos?q=tEAM-1&offset=1&limit=2&state=polling")
+        .get("/api/v1/servos?q=tEAM-1&offset=1&limit=2&state=sleeping")
         .json();
     assert_eq!(page["total"], 12);
     assert_eq!(page["matched"], 6);
@@ -450,7 +450,7 @@ fn servos_are_paged_and_found() {
         ("limit=-1", "limit"),
         ("limit=99999999999999999999", "limit"),
         ("offset=x", "offset"),
-        ("state=happy", "polling"),
+        ("state=happy", "sleeping"),
         ("limit=1&limit=2", "limit"),
     ] {
         let answer = daemon.get(&format!("/api/v1/servos?{query}"));
@@ -460,7 +460,7 @@ fn servos_are_paged_and_found() {
     let status = daemon.get("/api/v1/status").json();
     assert_eq!(
         status["servos"],
-        json!({"total": 12, "states": {"polling": 12}})
+        json!({"total": 12, "states": {"sleeping": 12}})
     );
     let on_arbiters: u64 = status["arbiters"]
         .as_array()
@@ -517,7 +517,7 @@ fn servos_come_and_go() {
     assert_eq!(added.status, 201, "{}", added.text());
     assert_eq!(added.json(), json!({"added": ["a/b", "c"]}));
     daemon.until("/api/v1/servos/a/b", |s| {
-        (s["state"] == "polling").then_some(())
+        (s["state"] == "sleeping").then_some(())
     });
     let again = post(&document("c", &optimizer, ""));
     assert_eq!(again.status, 409, "{}", again.text());
@@ -666,7 +666,7 @@ fn quitting_ends_in_order() {
     let optimizer = ScriptedOptimizer::start(Script::new());
     let daemon = one(&optimizer);
     daemon.until("/api/v1/servos/solo", |s| {
-        (s["state"] == "polling").then_some(())
+        (s["state"] == "sleeping").then_some(())
     });
     let answer = daemon.ask("PUT", "/-/quit");
     assert_eq!(
@@ -999,7 +999,7 @@ fn what_makes_no_sense_is_refused_and_harms_nobody() {
         b"GET / HTTP/9.9\r\n\r\n",
         b"\0\0\0\0\r\n\r\n",
         b"GET /livez HTTP/1.1\r\ncontent-length: -1\r\n\r\n",
-        b"POST /-/reload HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\ncontent-length: 3\r\n\r\nzzz",
+        b"POST /api/v1/servos HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nzzz\r\n",
     ] {
         let answer = send(daemon.address, bytes);
         assert!(answer.is_none_or(|a| a.status >= 400), "{bytes:?}");

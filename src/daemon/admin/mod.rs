@@ -19,6 +19,8 @@ mod routes;
 mod scrape;
 mod server;
 mod support;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use std::{
