@@ -97,8 +97,10 @@ pub(super) enum AdminError {
         given: bool,
     },
     /// It knows no such thing, or will not do it.
-    #[error("{text}")]
+    #[error("the daemon at {url} refuses: {text}")]
     Refused {
+        /// Where.
+        url: Url,
         /// Its status.
         status: StatusCode,
         /// Its words.
@@ -267,7 +269,11 @@ impl AdminClient {
             }),
             (status, Some(answer)) if status.is_success() => Ok(answer),
             (status, Some(Value::Object(mut answer))) => match answer.remove("error") {
-                Some(Value::String(text)) => Err(AdminError::Refused { status, text }),
+                Some(Value::String(text)) => Err(AdminError::Refused {
+                    url: self.base.clone(),
+                    status,
+                    text,
+                }),
                 _ => Err(self.stranger(format!("HTTP {status}"))),
             },
             (status, _) => Err(self.stranger(format!("HTTP {status}, no JSON"))),
@@ -319,7 +325,7 @@ impl From<AdminError> for Failure {
             }
             AdminError::Address(_) => Failure::Usage(error.to_string()),
             // As a state that there is none of.
-            AdminError::Refused { status, text } if status == StatusCode::BAD_REQUEST => {
+            AdminError::Refused { status, text, .. } if status == StatusCode::BAD_REQUEST => {
                 Failure::Usage(text)
             }
             other => Failure::Failed(other.to_string()),

@@ -54,7 +54,6 @@ fn failure(error: AdminError) -> Failure {
         AdminError::Refused { text, .. } if text.starts_with("reload refused") => {
             Failure::Failed(text)
         }
-        AdminError::Refused { text, .. } => Failure::Failed(format!("reload refused: {text}")),
         other => other.into(),
     }
 }

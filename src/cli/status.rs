@@ -7,7 +7,7 @@ use super::{
     admin_client::{
         AdminClient, AdminError, AdminOptions,
         answers::{Daemon, Servo, ServoInFull},
-        words::{self, span},
+        words::{self, age, span},
     },
     print, print_data, table,
 };
@@ -103,7 +103,7 @@ fn row(servo: &Servo) -> [String; 9] {
     [
         servo.name.clone(),
         brief(&words::state_in_full(servo)),
-        span(servo.since_seconds.floor()),
+        age(servo.since_seconds),
         brief(&words::operation(servo)),
         servo.finished.to_string(),
         servo.not_ok.to_string(),
@@ -164,7 +164,7 @@ fn in_full(full: &ServoInFull) -> String {
             format!(
                 "{}, for {}",
                 words::state_in_full(servo),
-                span(servo.since_seconds.floor())
+                age(servo.since_seconds)
             ),
         ),
     ];
@@ -193,7 +193,7 @@ fn in_full(full: &ServoInFull) -> String {
     if let Some(url) = &full.optimizer.url {
         let outage = full.optimizer.outage_seconds;
         let outage = outage.map_or_else(String::new, |seconds| {
-            format!(", no usable answer for {}", span(seconds.floor()))
+            format!(", no usable answer for {}", age(seconds))
         });
         facts.push(("optimizer", format!("{url}{outage}")));
     }

@@ -7,7 +7,7 @@ use super::{
     admin_client::{
         AdminClient, AdminError, AdminOptions,
         answers::Node,
-        words::{self, span},
+        words::{self, age},
     },
     print, print_data, status,
 };
@@ -63,7 +63,7 @@ fn write(node: &Node, depth: usize, lines: &mut Vec<String>) {
     let mut words = vec![format!(
         "{} for {}",
         words::state(&node.state),
-        span(node.age_seconds.floor())
+        age(node.age_seconds)
     )];
     match node.restarts {
         0 => {}

@@ -6,11 +6,16 @@ mod browser;
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
+use servo_doubles::{Script, ScriptedOptimizer};
 
 use crate::{
-    bench::{SOON, skipped, wait},
-    operating::double::{AdminDouble, measuring, parked, servo},
+    bench::{Bench, SOON, skipped, wait},
+    operating::{
+        daemon::Daemon,
+        double::{AdminDouble, measuring, parked, servo},
+    },
 };
 use browser::Browser;
 
@@ -460,5 +465,45 @@ fn nobody_looks_and_nothing_is_asked() {
     wait("a look", SOON, || {
         (daemon.world().requests.len() > asked).then_some(())
     });
+    browser.assert_no_complaints();
+}
+
+/// As the program itself serves it, with everything that it says to browsers.
+#[test]
+#[ignore = "needs a browser: tests/with-servers runs it"]
+fn the_page_of_a_daemon_that_runs() {
+    let Some(mut browser) = browser() else { return };
+    let bench = Bench::new();
+    bench.write("token", "s3cret\n");
+    let optimizers = ["one", "team/two"].map(|name| {
+        let name = name.to_owned();
+        (name, ScriptedOptimizer::start(Script::new()))
+    });
+    let mut daemon = Daemon::of(bench, optimizers.into(), "token_file = \"token\"");
+    browser.open(&format!("http://127.0.0.1:{}/", daemon.port));
+    browser.until_is("document.activeElement.id", "token");
+    browser.type_text("s3cret");
+    browser.press("Enter");
+    browser.until_is(NAMES, json!(["one", "team/two"]));
+    browser.until_is(&text("ready-text"), "ready");
+    browser.until_is(&text("version"), env!("CARGO_PKG_VERSION"));
+    browser.until_is(
+        &format!("{}.innerText.replace(/\\s+/g, ' ').trim()", chip("polling")),
+        "polling 2",
+    );
+    browser.click(&row("team/two"));
+    browser.until("document.getElementById('panel-connectors').innerText.includes('wait')");
+    browser.click("document.querySelector('#panel-tree summary')");
+    browser.until("document.getElementById('panel-tree-root').innerText.includes('dispatcher')");
+    daemon.write_another("three");
+    daemon.ask(&["reload"]).assert_code(0);
+    browser.until_is(NAMES, json!(["one", "team/two", "three"]));
+    browser.until(&format!(
+        "{}.includes('reload finished: +1 ~0 -0 =2 in')",
+        text("reload-last")
+    ));
+    daemon.running.signal(Signal::TERM);
+    daemon.running.ended(SOON).assert_code(0);
+    browser.until_is(&text("ready-text"), "unreachable");
     browser.assert_no_complaints();
 }

@@ -31,12 +31,21 @@ pub(in crate::cli) fn span(seconds: f64) -> String {
     }
 }
 
+/// As [`span`], in whole seconds: for times that pass while one looks at them.
+pub(in crate::cli) fn age(seconds: f64) -> String {
+    if seconds < 10.0 {
+        format!("{:.0}s", seconds.max(0.0).floor())
+    } else {
+        span(seconds.floor())
+    }
+}
+
 /// How long ago a time was that the daemon told.
 pub(in crate::cli) fn ago(at: &str) -> String {
     match at.parse::<Timestamp>() {
         Ok(at) => {
             let passed = Timestamp::now().duration_since(at).as_secs_f64();
-            format!("{} ago", span(passed.max(0.0).floor()))
+            format!("{} ago", age(passed))
         }
         Err(_) => at.to_owned(),
     }
@@ -66,7 +75,7 @@ pub(in crate::cli) fn operation(servo: &Servo) -> String {
     let parts = [
         Some(command.operation.clone()),
         percent,
-        Some(span(command.runtime_seconds.floor())),
+        Some(age(command.runtime_seconds)),
         command.message.clone(),
     ];
     parts.into_iter().flatten().collect::<Vec<_>>().join(" ")
@@ -75,7 +84,7 @@ pub(in crate::cli) fn operation(servo: &Servo) -> String {
 /// What came of the last command: `MEASURE ok 5m ago`.
 pub(in crate::cli) fn last(servo: &Servo) -> String {
     servo.last.as_ref().map_or_else(String::new, |last| {
-        let ago = span(last.ended_seconds_ago.floor());
+        let ago = age(last.ended_seconds_ago);
         format!("{} {} {ago} ago", last.operation, last.status)
     })
 }
@@ -102,7 +111,7 @@ pub(in crate::cli) fn daemon(daemon: &Daemon) -> String {
     format!(
         "servo {} is {ready}, up {}, {total} {}{states}",
         daemon.version,
-        span(daemon.uptime_seconds.floor()),
+        age(daemon.uptime_seconds),
         if total == 1 { "servo" } else { "servos" },
     )
 }
@@ -140,7 +149,7 @@ pub(in crate::cli) fn trouble(full: &ServoInFull) -> Option<String> {
         _ => {}
     }
     if let Some(outage) = full.optimizer.outage_seconds {
-        let outage = span(outage.floor());
+        let outage = age(outage);
         return Some(format!(
             "its optimizer has given no usable answer for {outage}{}",
             because()
@@ -189,6 +198,9 @@ mod tests {
             (f64::NAN, "0ms"),
         ] {
             assert_eq!(span(seconds), text, "{seconds}");
+        }
+        for (seconds, text) in [(0.9, "0s"), (9.99, "9s"), (75.9, "1m15s"), (-1.0, "0s")] {
+            assert_eq!(age(seconds), text, "{seconds}");
         }
     }
 

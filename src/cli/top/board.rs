@@ -7,7 +7,7 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::super::admin_client::{
     answers::{Daemon, Servo},
-    words::{self, span},
+    words::{self, age},
 };
 use super::screen::{Key, Line, Look, Size};
 
@@ -313,7 +313,7 @@ fn look(servo: &Servo) -> Look {
 }
 
 fn row(servo: &Servo) -> [String; 8] {
-    let since = span(servo.since_seconds.floor());
+    let since = age(servo.since_seconds);
     let cells = [
         servo.name.clone(),
         format!("{} {since}", words::state(&servo.state)),
