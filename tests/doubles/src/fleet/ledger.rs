@@ -19,6 +19,8 @@ pub enum Orders {
     Measure(Duration),
     /// To describe, one command after the other.
     Describe,
+    /// To do what they have not done yet, and then to sleep for a moment at a time.
+    Finish,
 }
 
 /// How requests are treated.
@@ -66,6 +68,8 @@ pub struct FleetFigures {
     pub not_ok: u64,
     /// Completions of commands that were not open; after a mishap the servo cannot know better.
     pub unexpected: u64,
+    /// Servos that completed a command since the last reset, and that with ok.
+    pub fulfilled: usize,
     /// Commands that are open.
     pub open: usize,
     /// Requests that met a mishap.
@@ -96,6 +100,7 @@ struct Servo {
     /// A command that waits for its completion.
     open: Option<(u64, Instant)>,
     heard: Instant,
+    fulfilled: Option<Instant>,
 }
 
 #[derive(Debug)]
@@ -107,8 +112,9 @@ pub(super) struct Ledger {
     began: Instant,
     servos: HashMap<String, Servo>,
     next: u64,
-    /// By microseconds; ten buckets for each power of ten would do, these are exact enough to a percent.
     times: Times,
+    /// In the path of those whose commands are timed.
+    pub(super) timed: String,
     figures: FleetFigures,
     dice: u64,
 }
@@ -124,6 +130,7 @@ impl Ledger {
             servos: HashMap::new(),
             next: 0,
             times: Times::default(),
+            timed: String::new(),
             figures: FleetFigures::default(),
             dice: 0x9e37_79b9_7f4a_7c15,
         }
@@ -153,6 +160,11 @@ impl Ledger {
                 .servos
                 .values()
                 .filter(|it| it.heard > self.began)
+                .count(),
+            fulfilled: self
+                .servos
+                .values()
+                .filter(|it| it.fulfilled.is_some_and(|at| at > self.began))
                 .count(),
             open: self.servos.values().filter(|it| it.open.is_some()).count(),
             p50: self.times.quantile(0.5),
@@ -215,6 +227,7 @@ impl Ledger {
                 connected: false,
                 open: None,
                 heard: now,
+                fulfilled: None,
             };
             self.servos.insert(path.to_owned(), servo);
         }
@@ -259,6 +272,9 @@ impl Ledger {
                         ),
                     );
                 }
+                if self.orders == Orders::Finish && servo.open.is_none() {
+                    return wire::answer(200, r#"{"cmd":"SLEEP","param":{"duration":1}}"#);
+                }
                 let uid = match servo.open {
                     Some((uid, _)) => {
                         figures.asked_again += 1;
@@ -276,6 +292,9 @@ impl Ledger {
                         r#"{{"cmd":"MEASURE","cmd_uid":"{uid}","param":{{"metrics":[],"control":{{"duration":{}}}}}}}"#,
                         time.as_secs_f64()
                     ),
+                    Orders::Finish => format!(
+                        r#"{{"cmd":"MEASURE","cmd_uid":"{uid}","param":{{"metrics":[],"control":{{"duration":0}}}}}}"#
+                    ),
                     Orders::Describe | Orders::Sleep(_) => {
                         format!(r#"{{"cmd":"DESCRIBE","cmd_uid":"{uid}","param":{{}}}}"#)
                     }
@@ -292,9 +311,14 @@ impl Ledger {
                 match servo.open {
                     Some((uid, since)) if of == Some(uid.to_string().as_str()) => {
                         servo.open = None;
+                        if status == "ok" {
+                            servo.fulfilled = Some(now);
+                        }
                         figures.completed += 1;
                         figures.not_ok += u64::from(status != "ok");
-                        self.times.count(now.duration_since(since));
+                        if path.contains(&self.timed) {
+                            self.times.count(now.duration_since(since));
+                        }
                     }
                     _ => figures.unexpected += 1,
                 }

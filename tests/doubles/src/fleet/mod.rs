@@ -65,14 +65,24 @@ impl FleetOptimizer {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))?;
-        let address = listener.local_addr()?;
+        let (bound, binding) = std::sync::mpsc::channel();
         let thread = {
             let ledger = ledger.clone();
+            let serving = async move {
+                let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+                let address = listener.as_ref().map(TcpListener::local_addr);
+                let address = address.map_err(|error| io::Error::from(error.kind()));
+                // Whoever started it waits for this.
+                let _ = bound.send(address.flatten());
+                if let Ok(listener) = listener {
+                    serve(listener, ledger, watched).await;
+                }
+            };
             thread::Builder::new()
                 .name("fleet-optimizer".to_owned())
-                .spawn(move || runtime.block_on(serve(listener, address, ledger, watched)))?
+                .spawn(move || runtime.block_on(serving))?
         };
+        let address = binding.recv().map_err(io::Error::other)??;
         Ok(Self {
             address,
             ledger,
@@ -94,6 +104,11 @@ impl FleetOptimizer {
     /// How requests from now on are treated.
     pub fn treat(&self, temper: Temper) {
         lock(&self.ledger).temper = temper;
+    }
+
+    /// From now on, only commands of servos are timed whose path has this in it.
+    pub fn time_only(&self, part: &str) {
+        part.clone_into(&mut lock(&self.ledger).timed);
     }
 
     /// Stops listening and closes every connection.
@@ -131,12 +146,10 @@ fn lock(ledger: &Shared) -> MutexGuard<'_, Ledger> {
     ledger.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(
-    first: TcpListener,
-    address: SocketAddr,
-    ledger: Shared,
-    mut presence: watch::Receiver<Presence>,
-) {
+async fn serve(first: TcpListener, ledger: Shared, mut presence: watch::Receiver<Presence>) {
+    let Ok(address) = first.local_addr() else {
+        return;
+    };
     let mut first = Some(first);
     loop {
         let now = presence.wait_for(|now| *now != Presence::Gone).await;
