@@ -108,11 +108,7 @@ async fn a_server_in_trouble_is_asked_again() {
         // Not before the time that the server asked for; then again, each time after a back-off.
         time.pass(Duration::from_secs(6)).await;
         assert_eq!(server.received().len(), 1);
-        for asked in [2, 3] {
-            while server.received().len() < asked {
-                time.pass(Duration::from_millis(500)).await;
-            }
-        }
+        time.pass_until(|| server.received().len() == 3).await;
     });
     assert_eq!(verdict, Ok(Verdict::Withhold));
     assert_eq!(server.received().len(), 3);

@@ -150,14 +150,14 @@ async fn a_trickle_ends_at_the_deadline() {
     };
     let began = std::time::Instant::now();
     // In the middle of the head, and of the body.
-    for deadline in [100, 900] {
+    for deadline in [100, 2000] {
         let error = answer_to(Duration::from_millis(deadline), slow)
             .await
             .unwrap_err();
         assert!(error.to_string().contains("not finished within"), "{error}");
-        assert_eq!(error.delivered(), deadline == 900, "{error}");
+        assert_eq!(error.delivered(), deadline == 2000, "{error}");
     }
-    assert!(began.elapsed() < Duration::from_secs(5));
+    assert!(began.elapsed() < Duration::from_secs(8));
 }
 
 #[tokio::test]

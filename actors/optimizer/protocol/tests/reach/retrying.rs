@@ -44,9 +44,7 @@ async fn a_server_that_asks_to_be_left_alone_is() {
                 time.pass(Duration::from_millis(100)).await;
             }
             assert_eq!(server.received().len(), 1);
-            while server.received().len() < 2 {
-                time.pass(Duration::from_millis(100)).await;
-            }
+            time.pass_until(|| server.received().len() == 2).await;
         });
         assert_eq!(answer, Ok(Response::Status(StatusReply::ok())));
     }
@@ -62,9 +60,7 @@ async fn an_application_not_known_yet_is_asked_for_again() {
         _ => Reply::Json(200, json!({"status": "ok"})),
     });
     let (answer, ()) = tokio::join!(ask(&server), async {
-        while server.received().len() < 4 {
-            time.pass(Duration::from_millis(100)).await;
-        }
+        time.pass_until(|| server.received().len() == 4).await;
     });
     assert!(answer.is_ok());
 }
