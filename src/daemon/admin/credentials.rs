@@ -67,10 +67,13 @@ pub(super) struct Credentials {
     tls: Option<Kept<Arc<ServerConfig>>>,
 }
 
+/// What comes of files, by their names and contents.
+type Make<T> = fn(&[(PathBuf, Vec<u8>)]) -> Result<T, CredentialsError>;
+
 /// Something that was read from files, and is read again.
 struct Kept<T> {
     files: Vec<(&'static str, PathBuf)>,
-    make: fn(&[(PathBuf, Vec<u8>)]) -> Result<T, CredentialsError>,
+    make: Make<T>,
     held: RwLock<Held<T>>,
 }
 
@@ -172,10 +175,7 @@ impl fmt::Debug for Credentials {
 // === impl Kept ===
 
 impl<T> Kept<T> {
-    fn read(
-        files: Vec<(&'static str, PathBuf)>,
-        make: fn(&[(PathBuf, Vec<u8>)]) -> Result<T, CredentialsError>,
-    ) -> Result<Self, CredentialsError> {
+    fn read(files: Vec<(&'static str, PathBuf)>, make: Make<T>) -> Result<Self, CredentialsError> {
         let contents = contents(&files)?;
         let held = RwLock::new(Held {
             value: make(&contents)?,

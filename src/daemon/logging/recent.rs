@@ -228,7 +228,10 @@ mod tests {
         assert!(recent.trouble_of("a/c", 10).is_empty());
         let line = trouble[0].to_string();
         assert!(!line.contains('\n'), "{line}");
-        assert!(line.contains("ERROR") && line.contains("[a/b] web: it"), "{line}");
+        assert!(
+            line.contains("ERROR") && line.contains("[a/b] web: it"),
+            "{line}"
+        );
     }
 
     #[test]
@@ -237,7 +240,11 @@ mod tests {
         for n in 0..9 {
             recent.push(&record("s", Severity::Warning, &n.to_string()));
         }
-        let texts: Vec<_> = recent.trouble_of("s", 3).iter().map(|r| r.text.clone()).collect();
+        let texts: Vec<_> = recent
+            .trouble_of("s", 3)
+            .iter()
+            .map(|r| r.text.clone())
+            .collect();
         assert_eq!(texts, ["8", "7", "6"]);
     }
 
