@@ -32,8 +32,10 @@ pub(crate) enum Call<A, T> {
     /// It knows the connector's type and nothing else, as most do: each servo holds some, and this takes no memory
     /// elsewhere.
     Plain(fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T>),
-    Closure(Arc<dyn Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync>),
+    Closure(Arc<Closure<A, T>>),
 }
+
+type Closure<A, T> = dyn Fn(Rc<dyn Any>, Arc<A>, HandlerContext) -> CallFuture<T> + Send + Sync;
 
 /// Runs an `on` handler; `None` contributes no result.
 pub(crate) type OnCall<E> = Call<E, Option<<E as Event>::Output>>;

@@ -125,6 +125,14 @@ pub struct Mount<'a> {
 
 struct Configured<C: Connector>(Arc<C::Config>);
 
+/// A connector on the bus, and how to start it.
+struct Seated<C: Connector> {
+    spec: ChildSpec<ConnectorActor<C>>,
+    door: Arc<dyn Door>,
+    /// What the servo had been through when it joined.
+    standing: Standing,
+}
+
 /// The connector types that a program knows, by default name.
 #[derive(Clone, Debug, Default)]
 pub struct Registry(Vec<ConnectorType>);
@@ -283,13 +291,17 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
             dispatcher,
             policy,
         };
-        let (spec, ..) = self.take_seat(place, Tenure::Settled)?;
+        let Seated { spec, .. } = self.take_seat(place, Tenure::Settled)?;
         children.start(spec);
         Ok(())
     }
 
     fn arrive(&self, place: Place) -> Result<Arrival, JoinError> {
-        let (spec, door, standing) = self.take_seat(place, Tenure::New)?;
+        let Seated {
+            spec,
+            door,
+            standing,
+        } = self.take_seat(place, Tenure::New)?;
         Ok(Arrival {
             standing,
             door,
@@ -300,11 +312,7 @@ impl<C: Connector> ConfiguredConnector for Configured<C> {
 
 impl<C: Connector> Configured<C> {
     /// Joins the bus; the connector is to be started under some supervisor.
-    fn take_seat(
-        &self,
-        place: Place,
-        tenure: Tenure,
-    ) -> Result<(ChildSpec<ConnectorActor<C>>, Arc<dyn Door>, Standing), JoinError> {
+    fn take_seat(&self, place: Place, tenure: Tenure) -> Result<Seated<C>, JoinError> {
         let Place {
             servo,
             name,
@@ -350,7 +358,11 @@ impl<C: Connector> Configured<C> {
         let door: Arc<dyn Door> = Arc::new(spec.reference());
         let standing = dispatcher.bus().join(name.clone(), routes, door.clone())?;
         dispatcher.homes().add(name, door.clone(), tenure);
-        Ok((spec, door, standing))
+        Ok(Seated {
+            spec,
+            door,
+            standing,
+        })
     }
 }
 
