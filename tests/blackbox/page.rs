@@ -488,8 +488,8 @@ fn the_page_of_a_daemon_that_runs() {
     browser.until_is(&text("ready-text"), "ready");
     browser.until_is(&text("version"), env!("CARGO_PKG_VERSION"));
     browser.until_is(
-        &format!("{}.innerText.replace(/\\s+/g, ' ').trim()", chip("polling")),
-        "polling 2",
+        &format!("{}.innerText.replace(/\\s+/g, ' ').trim()", chip("sleeping")),
+        "sleeping 2",
     );
     browser.click(&row("team/two"));
     browser.until("document.getElementById('panel-connectors').innerText.includes('wait')");
