@@ -152,6 +152,7 @@ impl Inner {
                 directory,
                 known: &BTreeMap::new(),
                 contents: FileContents::default(),
+                none: Arc::default(),
             };
             let mut new = BTreeMap::new();
             for servo in servos {

@@ -38,15 +38,26 @@ pub(super) struct Examiner<'a> {
     /// Of an unchanged document the files need not be looked for.
     pub(super) known: &'a BTreeMap<Arc<str>, Member>,
     pub(super) contents: FileContents,
+    /// Most servos name none.
+    pub(super) none: Arc<ReferredFiles>,
 }
 
 impl Examiner<'_> {
+    fn files(&self, config: &ServoConfig) -> Arc<ReferredFiles> {
+        let files = ReferredFiles::of(config, &self.directory);
+        if files == *self.none {
+            self.none.clone()
+        } else {
+            Arc::new(files)
+        }
+    }
+
     pub(super) fn member(&mut self, config: ServoConfig, from: From) -> Member {
         let known = self.known.get(&config.name);
         let same = known.filter(|known| known.fingerprint.is_of_same_document(&config));
         let files = match same {
             Some(known) => known.files.clone(),
-            None => Arc::new(ReferredFiles::of(&config, &self.directory)),
+            None => self.files(&config),
         };
         let fingerprint = Fingerprint::of(&config, &files, &mut self.contents);
         let config = match same {

@@ -404,6 +404,7 @@ fn intend(
         directory,
         known,
         contents: FileContents::default(),
+        none: Arc::default(),
     };
     let members: BTreeMap<Arc<str>, Member> = fit
         .into_iter()

@@ -138,6 +138,7 @@ impl Inner {
                 directory,
                 known: &Default::default(),
                 contents: FileContents::default(),
+                none: Arc::default(),
             };
             servos
                 .into_iter()
