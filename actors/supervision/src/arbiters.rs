@@ -63,6 +63,13 @@ const BEATS_PER_LIMIT: u32 = 4;
 
 // === impl Arbiters ===
 
+impl PartialEq for Arbiters {
+    /// Whether both are the same threads.
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
 impl Arbiters {
     /// `n` arbiters, at least one, each watched with a limit of 10 s.
     ///

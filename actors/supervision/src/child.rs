@@ -1,7 +1,7 @@
 //! What a supervisor must know to start a child, and to start it again.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock, Mutex, Weak};
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Context};
@@ -10,6 +10,7 @@ use crate::BoxError;
 use crate::arbiters::Arbiters;
 use crate::backoff::Backoff;
 use crate::life::ChildContext;
+use crate::lock::lock;
 use crate::node::{Budget, Node};
 use crate::reference::{ChildRef, Slot};
 use crate::restart::{Exhausted, Intensity, Restart, Rules};
@@ -31,7 +32,7 @@ pub trait Supervised: Actor<Context = Context<Self>> {
 }
 
 /// Where a child runs.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Placement {
     /// On its supervisor's arbiter: messages between them never cross a thread.
     #[default]
@@ -52,16 +53,47 @@ pub(crate) type Factory<A> = dyn Fn(ChildContext) -> Result<A, BoxError> + Send 
 pub struct ChildSpec<A: Supervised> {
     pub(crate) factory: Arc<Factory<A>>,
     pub(crate) slot: Arc<Slot<A>>,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Arc<Policy>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Policy {
     pub(crate) rules: Rules,
     pub(crate) turn_deadline: Duration,
     pub(crate) max_asks: u32,
     pub(crate) shutdown: Budget,
     pub(crate) placement: Placement,
+}
+
+static DEFAULT: LazyLock<Arc<Policy>> = LazyLock::new(|| {
+    Arc::new(Policy {
+        rules: Rules::default(),
+        turn_deadline: Duration::from_secs(60),
+        max_asks: 1024,
+        shutdown: Budget::Own(Duration::from_secs(5)),
+        placement: Placement::default(),
+    })
+});
+
+/// The policies of children in trees: tens of thousands of children have a handful of them.
+static SHARED: Mutex<Vec<Weak<Policy>>> = Mutex::new(Vec::new());
+/// Programs with more different policies than these have them each for itself.
+const MOST_SHARED: usize = 64;
+
+// === impl Policy ===
+
+impl Policy {
+    fn shared(own: Arc<Self>) -> Arc<Self> {
+        let mut known = lock(&SHARED);
+        if let Some(equal) = known.iter().filter_map(Weak::upgrade).find(|it| *it == own) {
+            return equal;
+        }
+        known.retain(|policy| policy.strong_count() > 0);
+        if known.len() < MOST_SHARED {
+            known.push(Arc::downgrade(&own));
+        }
+        own
+    }
 }
 
 // === impl ChildSpec ===
@@ -78,48 +110,42 @@ impl<A: Supervised> ChildSpec<A> {
         Self {
             factory: Arc::new(factory),
             slot: Arc::new(Slot::new(Arc::new(Node::new(name.into())))),
-            policy: Policy {
-                rules: Rules::default(),
-                turn_deadline: Duration::from_secs(60),
-                max_asks: 1024,
-                shutdown: Budget::Own(Duration::from_secs(5)),
-                placement: Placement::default(),
-            },
+            policy: DEFAULT.clone(),
         }
     }
 
     /// Which ends are followed by a restart. Default: all.
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> Self {
-        self.policy.rules.restart = restart;
+        self.policy_mut().rules.restart = restart;
         self
     }
 
     /// How long to wait before a restart.
     #[must_use]
     pub fn backoff(mut self, backoff: Backoff) -> Self {
-        self.policy.rules.backoff = backoff;
+        self.policy_mut().rules.backoff = backoff;
         self
     }
 
     /// How many restarts are too many.
     #[must_use]
     pub fn intensity(mut self, intensity: Intensity) -> Self {
-        self.policy.rules.intensity = intensity;
+        self.policy_mut().rules.intensity = intensity;
         self
     }
 
     /// What happens when there were too many restarts. Default: escalate.
     #[must_use]
     pub fn exhausted(mut self, exhausted: Exhausted) -> Self {
-        self.policy.rules.exhausted = exhausted;
+        self.policy_mut().rules.exhausted = exhausted;
         self
     }
 
     /// How long a turn of work may take, unless it is protected. Default: 60 s.
     #[must_use]
     pub fn turn_deadline(mut self, deadline: Duration) -> Self {
-        self.policy.turn_deadline = deadline;
+        self.policy_mut().turn_deadline = deadline;
         self
     }
 
@@ -127,21 +153,31 @@ impl<A: Supervised> ChildSpec<A> {
     /// Default: 1024. What is told, not asked, is limited by the actor's mailbox.
     #[must_use]
     pub fn max_asks(mut self, limit: u32) -> Self {
-        self.policy.max_asks = limit;
+        self.policy_mut().max_asks = limit;
         self
     }
 
     /// How long it may take to stop before it is killed. Default: 5 s; for a supervisor, what its children need.
     #[must_use]
     pub fn shutdown(mut self, budget: Duration) -> Self {
-        self.policy.shutdown = Budget::Own(budget);
+        self.policy_mut().shutdown = Budget::Own(budget);
         self
     }
 
     /// Where it runs. Default: on its supervisor's arbiter.
     #[must_use]
     pub fn placement(mut self, placement: Placement) -> Self {
-        self.policy.placement = placement;
+        self.policy_mut().placement = placement;
+        self
+    }
+
+    pub(crate) fn policy_mut(&mut self) -> &mut Policy {
+        Arc::make_mut(&mut self.policy)
+    }
+
+    /// The same, with its policy held together with all others that are equal to it.
+    pub(crate) fn settled(mut self) -> Self {
+        self.policy = Policy::shared(self.policy);
         self
     }
 

@@ -80,7 +80,8 @@ impl ChildRef<Supervisor> {
         deadline: Duration,
     ) -> Result<ChildRef<A>, SuperviseError> {
         let reference = spec.reference();
-        self.ask(StartChild(Arc::new(spec)), deadline).await??;
+        self.ask(StartChild(Arc::new(spec.settled())), deadline)
+            .await??;
         Ok(reference)
     }
 

@@ -49,7 +49,7 @@ pub struct Status {
 }
 
 /// How long a child may take to stop.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Budget {
     Own(Duration),
     /// As long as its children may take together.

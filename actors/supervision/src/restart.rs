@@ -59,7 +59,7 @@ pub(crate) enum Verdict {
 }
 
 /// The rules of one child.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rules {
     pub(crate) restart: Restart,
     pub(crate) backoff: Backoff,

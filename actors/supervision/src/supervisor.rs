@@ -83,7 +83,7 @@ impl Children {
     /// A name that is taken already makes the supervisor's start fail.
     pub fn start<A: Supervised>(&mut self, spec: ChildSpec<A>) -> ChildRef<A> {
         let reference = spec.reference();
-        self.specs.push(Arc::new(spec));
+        self.specs.push(Arc::new(spec.settled()));
         reference
     }
 
@@ -127,7 +127,7 @@ impl Supervisor {
                 alarms: Alarms::default(),
             })
         });
-        spec.policy.shutdown = Budget::OfChildren;
+        spec.policy_mut().shutdown = Budget::OfChildren;
         spec
     }
 
