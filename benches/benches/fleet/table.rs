@@ -117,7 +117,8 @@ fn measure(kind: Kind, servos: usize) -> Option<Row> {
     optimizer.reset();
     let mut subject = Subject::start(kind, &fleet, &[]);
     let started = optimizer.until(patience, &mut subject, |now| now.connected == servos)?;
-    sleep(Duration::from_secs(3));
+    // Until idle connections are closed.
+    sleep(Duration::from_secs(8));
     let resident = subject.resident();
     optimizer.reset();
     let (shutdown, ended) = subject.end(Duration::from_secs(60));
