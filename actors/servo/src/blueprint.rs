@@ -16,10 +16,13 @@ pub(crate) struct Blueprint {
     pub(crate) name: Arc<str>,
     pub(crate) servo_uid: Option<String>,
     pub(crate) optimizer: Option<Arc<dyn OptimizerClient>>,
-    pub(crate) connectors: Box<[(Arc<str>, Arc<dyn ConfiguredConnector>)]>,
+    pub(crate) connectors: Box<[Named]>,
     pub(crate) settings: Arc<CommonConfig>,
     pub(crate) common: Arc<Common>,
 }
+
+/// A connector under its name.
+type Named = (Arc<str>, Arc<dyn ConfiguredConnector>);
 
 /// What is the same for servos that run by the same rules.
 pub(crate) struct Common {
