@@ -14,8 +14,8 @@ use servo_assembly::{Phase, ServoHandle, ServoStatus};
 use servo_protocol::{Diagnostics, OptimizerClient, PostError, Verdict};
 use tokio::{
     runtime::Handle,
-    sync::watch,
-    time::{Instant, sleep_until},
+    sync::{Semaphore, watch},
+    time::{Instant, sleep_until, timeout},
 };
 use tracing::Instrument;
 
@@ -28,6 +28,11 @@ const INTERVAL: Duration = Duration::from_secs(60);
 
 /// Between two polls while the optimizer gives no answer, at most.
 const LONGEST_INTERVAL: Duration = Duration::from_secs(600);
+
+/// Servos that send at a time: each has a body of up to 1 MiB in memory, for as long as its optimizer takes.
+const SENDING: usize = 32;
+
+static SENDERS: Semaphore = Semaphore::const_new(SENDING);
 
 /// Makes what is sent. Takes its time, and a thread where it may.
 type Collect = Arc<dyn Fn() -> Value + Send + Sync>;
@@ -134,6 +139,8 @@ async fn poll(diagnostics: &dyn Diagnostics, collect: &Collect, pace: impl Fn(u3
 enum RoundError {
     #[error("cannot ask the optimizer whether it wants diagnostics: {0}")]
     Check(PostError),
+    #[error("diagnostics are wanted of more than {SENDING} servos at once")]
+    Busy,
     #[error("cannot collect diagnostics: {0}")]
     Collect(tokio::task::JoinError),
     #[error("cannot send diagnostics: {0}")]
@@ -145,6 +152,10 @@ enum RoundError {
 async fn round(diagnostics: &dyn Diagnostics, collect: &Collect) -> Result<Verdict, RoundError> {
     let verdict = diagnostics.check().await.map_err(RoundError::Check)?;
     if verdict == Verdict::Send {
+        let turn = timeout(INTERVAL, SENDERS.acquire()).await;
+        let Ok(Ok(_turn)) = turn else {
+            return Err(RoundError::Busy);
+        };
         let collect = collect.clone();
         let collected = tokio::task::spawn_blocking(move || collect());
         let data = collected.await.map_err(RoundError::Collect)?;
@@ -167,7 +178,7 @@ fn interval(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::expect_used)]
     use std::{
         collections::VecDeque,
         sync::{Mutex, PoisonError},

@@ -114,10 +114,8 @@ fn is_path(key: &str) -> bool {
 
 fn differing(clear: &Value, masked: &Value, found: &mut Vec<String>) {
     match (clear, masked) {
-        (Value::String(clear), masked) => {
-            if masked.as_str() != Some(clear) {
-                found.push(clear.clone());
-            }
+        (Value::String(clear), masked) if masked.as_str() != Some(clear) => {
+            found.push(clear.clone());
         }
         (Value::Array(clear), masked) => {
             for (index, item) in clear.iter().enumerate() {
