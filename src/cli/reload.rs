@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{config::ReloadCommand, daemon};
 
-/// Have a running daemon read its configuration again, as SIGHUP does, and say what came of it
+/// Have a running daemon read its configuration again, as SIGHUP does
 ///
 /// Exit code: 0 when the reload is finished; 1 when it was refused, and nothing has changed; 69 when
 /// no daemon answers.

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::daemon;
 
-/// Show what a running daemon consists of: each actor below its supervisor, and what it is doing
+/// Show the actors of a running daemon, each below its supervisor
 ///
 /// Exit code: 0; 2 when there is no such servo; 69 when no daemon answers.
 #[derive(Debug, clap::Args)]
