@@ -468,3 +468,41 @@ fn a_servo_that_was_replaced_waits_for_its_end() {
     servo.ended(Duration::from_secs(5)).assert_code(143);
     assert_eq!(optimizer.events(), ["HELLO", "HELLO"]);
 }
+
+/// §6.12: the limits of checks and remedies are keys of the stanza.
+#[test]
+fn a_check_has_as_long_as_the_stanza_says() {
+    let (bench, _optimizer, [prom, other]) = with_prometheus(
+        "checks: {timeout: 1s, wait: 0, progressive: false, verbose: true, connectors: [prom], id: [check_targets]}\n",
+    );
+    prom.answer_targets(PrometheusAnswer::Stall);
+    drop(other);
+    let ended = bench.run(&["run", "--dry-run"]);
+    ended.assert_code(1);
+    let row = ended.stdout.lines().find(|l| l.contains("check_base_url"));
+    let row = row.unwrap_or_else(|| panic!("{ended}"));
+    assert!(
+        row.contains("X FAILED") && row.contains("timed out after 1s"),
+        "{ended}"
+    );
+    assert!(ended.took < Duration::from_secs(10), "{ended}");
+
+    for (stanza, key) in [
+        ("{timeout: 0}", "timeout"),
+        ("{remedy_timeout: 0}", "remedy_timeout"),
+        ("{timeout: soon}", "timeout"),
+    ] {
+        let (bench, optimizer) = solo(&format!("checks: {stanza}\n"));
+        let ended = bench.run(&["run", "--check"]);
+        ended.assert_code(1).assert_stderr(&["checks", key]);
+        assert_eq!(optimizer.events(), Vec::<String>::new(), "{ended}");
+    }
+    // ServoX knows none of these keys.
+    let generated = Bench::new()
+        .run(&["generate", "--defaults", "--file", "-"])
+        .stdout;
+    assert!(!generated.contains("remedy_timeout"), "{generated}");
+    let (bench, _optimizer) = solo("");
+    run_with(&bench, &[("CHECKS_TIMEOUT", "20s")], &["run", "-d"]).assert_code(0);
+    run_with(&bench, &[("CHECKS_TIMEOUT", "0")], &["run", "-d"]).assert_code(1);
+}

@@ -414,6 +414,15 @@ fn the_stanza_becomes_a_policy() {
     };
     let policy = CheckPolicy::of(&config).unwrap();
     assert_eq!(policy.wait, Duration::from_secs(1800));
+    assert_eq!(policy.timeout, Duration::from_secs(120));
+    assert_eq!(policy.remedy_timeout, Duration::from_secs(10));
+    let limited: ChecksConfig = serde_yaml::from_str("{timeout: 90s, remedy_timeout: 3s}").unwrap();
+    let limited = CheckPolicy::of(&limited).unwrap();
+    assert_eq!(limited.timeout, Duration::from_secs(90));
+    assert_eq!(limited.remedy_timeout, Duration::from_secs(3));
+    // What ServoX would refuse is not written unless it says something.
+    let written = serde_json::to_value(ChecksConfig::default()).unwrap();
+    assert!(written.get("timeout").is_none() && written.get("remedy_timeout").is_none());
     assert!(policy.filter.id.unwrap().matches("two"));
     let wrong = ChecksConfig {
         name: Some(vec!["ok".into(), "/(/".into()]),
