@@ -17,6 +17,7 @@ use super::{
     App,
     metrics::Process,
     problem::Problem,
+    turn,
     view::{self, Node, RECENT_ERRORS, STATES, ServoInFull, ServoView},
 };
 use crate::daemon::fleet::{ChangeError, Readiness, Trigger};
@@ -125,7 +126,7 @@ pub(super) async fn servo(
 }
 
 pub(super) async fn add(State(app): State<App>, body: Body) -> Result<Response, Problem> {
-    let _one_of_few = app.heavy("new servos").await?;
+    let _one_of_few = turn(&app.turns.uploads, "new servos").await?;
     let yaml = documents(body).await?;
     let added = app.fleet.add(&yaml).await.map_err(refused)?;
     let added: Vec<&str> = added.iter().map(|name| &**name).collect();
@@ -217,7 +218,7 @@ pub(super) async fn tree(
     query: Result<Query<TreeQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
-    let _one_of_few = app.heavy("the tree").await?;
+    let _one_of_few = turn(&app.turns.trees, "the tree").await?;
     let fleet = app.fleet.clone();
     let told = app.blocking(move || {
         let tree = fleet.tree();

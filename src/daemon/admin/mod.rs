@@ -61,7 +61,7 @@ const REVISION: &str = match option_env!("SERVO_COMMIT") {
     None => "unknown",
 };
 
-/// Long answers that are made at a time.
+/// Long answers of one kind that are made at a time.
 const HEAVY: usize = 2;
 
 /// How long one waits for its turn.
@@ -151,10 +151,17 @@ struct Inner {
     pulses: Pulses,
     overviews: Arc<Overviews>,
     connections: Arc<Connections>,
-    heavy: Arc<Semaphore>,
+    turns: Turns,
     started: Instant,
     started_at: Timestamp,
     metrics_per_servo: usize,
+}
+
+/// Those who wait for a long answer of one kind do not hold up the others: a slow upload no scrape.
+struct Turns {
+    scrapes: Arc<Semaphore>,
+    trees: Arc<Semaphore>,
+    uploads: Arc<Semaphore>,
 }
 
 /// The server: an actor whose one piece of work is to answer.
@@ -324,20 +331,15 @@ impl App {
             credentials: bound.credentials,
             pulses,
             connections: Arc::default(),
-            heavy: Arc::new(Semaphore::new(HEAVY)),
+            turns: Turns {
+                scrapes: Arc::new(Semaphore::new(HEAVY)),
+                trees: Arc::new(Semaphore::new(HEAVY)),
+                uploads: Arc::new(Semaphore::new(HEAVY)),
+            },
             started: Instant::now(),
             started_at: Timestamp::now(),
             metrics_per_servo: bound.metrics_per_servo,
         }))
-    }
-
-    /// One of the few long answers at a time.
-    async fn heavy(&self, what: &str) -> Result<OwnedSemaphorePermit, Problem> {
-        let turn = tokio::time::timeout(TURN, self.heavy.clone().acquire_owned()).await;
-        match turn {
-            Ok(Ok(permit)) => Ok(permit),
-            _ => Err(Problem::busy(what)),
-        }
     }
 
     /// Does what takes long on a thread for that.
@@ -361,6 +363,15 @@ impl std::ops::Deref for App {
 
     fn deref(&self) -> &Inner {
         &self.0
+    }
+}
+
+/// One of the few long answers of a kind at a time; `what` is told to those who are too many.
+async fn turn(of: &Arc<Semaphore>, what: &str) -> Result<OwnedSemaphorePermit, Problem> {
+    let turn = tokio::time::timeout(TURN, of.clone().acquire_owned()).await;
+    match turn {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => Err(Problem::busy(what)),
     }
 }
 

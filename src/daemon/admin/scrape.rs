@@ -11,6 +11,7 @@ use super::{
     metrics::{Arbiter, Format, OfServo, Process, Reading, Reloads},
     overview::Overview,
     problem::Problem,
+    turn,
     view::{self, STATES},
 };
 use crate::daemon::fleet::Readiness;
@@ -28,7 +29,7 @@ pub(super) async fn metrics(
 
 pub(super) async fn text(app: &App, format: Format) -> Result<String, Problem> {
     let overview = app.overviews.get().await;
-    let _one_of_few = app.heavy("metrics").await?;
+    let _one_of_few = turn(&app.turns.scrapes, "metrics").await?;
     let this = app.clone();
     let told = move || this.metrics.text(&reading(&this, &overview), format);
     app.blocking(told).await

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use servo_dispatch::Registry;
 
 use super::{
-    App, api, metrics::Format, overview::Overview, problem::Problem, scrape, view::ServoView,
+    App, api, metrics::Format, overview::Overview, problem::Problem, scrape, turn, view::ServoView,
 };
 use crate::config::{ServoConfig, Shapes, Show, effective};
 
@@ -41,7 +41,7 @@ config.yaml    the configuration of the servos as it counts
 pub(super) async fn support(State(app): State<App>) -> Result<Response, Problem> {
     let metrics = scrape::text(&app, Format::Plain).await?;
     let overview = app.overviews.get().await;
-    let _one_of_few = app.heavy("the support archive").await?;
+    let _one_of_few = turn(&app.turns.trees, "the support archive").await?;
     let now = Timestamp::now();
     let this = app.clone();
     let made = move || archive(&this, &overview, &metrics, now);

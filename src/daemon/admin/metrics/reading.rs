@@ -31,8 +31,6 @@ pub(in super::super) struct Reading {
     /// Restarts of the connectors that run now.
     pub(in super::super) connector_restarts: u64,
     pub(in super::super) arbiters: Vec<Arbiter>,
-    /// Requests that wait for their turn at an optimizer's host.
-    pub(in super::super) waiting: Option<u64>,
     /// Connections to the admin server.
     pub(in super::super) connections: u64,
     /// One entry for each servo, unless there are too many.
@@ -296,14 +294,6 @@ fn stands(servo: &mut Registry, reading: &Reading) {
         "arbiter",
         arbiters.map(|(n, arbiter)| (n.to_string(), arbiter.servos as f64)),
     );
-    if let Some(waiting) = reading.waiting {
-        gauge(
-            servo,
-            "optimizer_requests_waiting",
-            "Requests that wait for their turn at an optimizer's host",
-            waiting as f64,
-        );
-    }
     gauge(
         servo,
         "admin_connections",
