@@ -327,6 +327,24 @@ mod tests {
     }
 
     #[test]
+    fn what_repeats_itself_is_left_out_and_what_differs_is_not() {
+        let lines = logged("info", || {
+            for n in 0..5 {
+                tracing::warn!(servo = "a", attempt = n, "refused");
+                tracing::warn!(servo = "b", "refused");
+                tracing::error!(servo = "a", "lost {n}");
+            }
+            tracing::info!(servo = "a", "back");
+            tracing::info!(servo = "a", "back");
+        });
+        let said: Vec<_> = lines.iter().map(|l| l["msg"].as_str().unwrap()).collect();
+        let expected = [
+            "refused", "refused", "lost 0", "lost 1", "lost 2", "lost 3", "lost 4", "back", "back",
+        ];
+        assert_eq!(said, expected);
+    }
+
+    #[test]
     fn a_long_value_ends_somewhere() {
         let long = "ä".repeat(100_000);
         let lines = logged("info", || tracing::info!("{long}"));
