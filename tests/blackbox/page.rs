@@ -488,7 +488,10 @@ fn the_page_of_a_daemon_that_runs() {
     browser.until_is(&text("ready-text"), "ready");
     browser.until_is(&text("version"), env!("CARGO_PKG_VERSION"));
     browser.until_is(
-        &format!("{}.innerText.replace(/\\s+/g, ' ').trim()", chip("sleeping")),
+        &format!(
+            "{}.innerText.replace(/\\s+/g, ' ').trim()",
+            chip("sleeping")
+        ),
         "sleeping 2",
     );
     browser.click(&row("team/two"));
