@@ -355,7 +355,9 @@ mod tests {
             let limit = read(text).unwrap().log.rate_limit.get();
             assert_eq!(limit, Duration::from_secs(seconds), "{text}");
         }
-        let error = read("[log]\nrate_limit = \"often\"\n").unwrap_err().to_string();
+        let error = read("[log]\nrate_limit = \"often\"\n")
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("often"), "{error}");
     }
 

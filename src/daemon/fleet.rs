@@ -394,7 +394,16 @@ impl Inner {
                 id,
             })
         });
-        self.studies.send_replace(Arc::new(running.collect()));
+        let running: Vec<RunningStudy> = running.collect();
+        // Whoever follows them misses what happens while it begins anew.
+        self.studies.send_if_modified(|known| {
+            let same = known.len() == running.len()
+                && known.iter().zip(&running).all(|(a, b)| a.is_same_as(b));
+            if !same {
+                *known = Arc::new(running);
+            }
+            !same
+        });
     }
 
     /// Has those who follow studies let go of them.
@@ -439,6 +448,15 @@ impl fmt::Debug for Inner {
             .field("servos", &self.members.len())
             .field("reloads", &self.reloads)
             .finish_non_exhaustive()
+    }
+}
+
+impl RunningStudy {
+    /// Before an optimizer is exchanged for another, its studies are hidden.
+    fn is_same_as(&self, other: &Self) -> bool {
+        self.id == other.id
+            && self.study == other.study
+            && self.optimizer.database() == other.optimizer.database()
     }
 }
 

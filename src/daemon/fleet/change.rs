@@ -243,7 +243,7 @@ impl Inner {
     }
 
     /// Closes the trial files that no servo uses any more.
-    async fn close_unused(&self, affairs: &mut Affairs) {
+    pub(super) async fn close_unused(&self, affairs: &mut Affairs) {
         if !affairs.clients.has_trial_files() {
             return;
         }

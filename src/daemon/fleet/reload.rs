@@ -111,9 +111,7 @@ impl Inner {
         let starts = match prepared {
             Ok(starts) => starts,
             Err(refused) => {
-                let before = self.wanted_studies(&BTreeMap::new());
-                let unused = affairs.clients.take_unused(&before);
-                future::join_all(unused.into_iter().map(TrialFile::close)).await;
+                self.close_unused(affairs).await;
                 return Err(refused);
             }
         };
@@ -186,16 +184,10 @@ impl Inner {
     fn wanted_studies(&self, members: &BTreeMap<Arc<str>, Member>) -> StudiesByFile {
         let running = self.members.snapshot();
         let staying = running.values().filter(|member| {
-            // Of no members at all, nothing is to change.
-            members.is_empty()
-                || (member.from == From::Api && !members.contains_key(&member.config.name))
+            member.from == From::Api && !members.contains_key(&member.config.name)
         });
-        studies_of(
-            members
-                .values()
-                .chain(staying)
-                .map(|member| &*member.config),
-        )
+        let all = members.values().chain(staying);
+        studies_of(all.map(|member| &*member.config))
     }
 
     /// Opens the trial files that are not in use yet.
