@@ -57,10 +57,7 @@ impl Subject {
         fs::write(folder.path().join("servo.yaml"), documents).unwrap();
         let (program, arguments): (_, &[&str]) = match kind {
             Kind::Servo => (servo_benches::program(), &["run"]),
-            Kind::Servox => (
-                servox().unwrap(),
-                &["-c", "servo.yaml", "run", "--no-check"],
-            ),
+            Kind::Servox => (servox().unwrap(), &["-c", "servo.yaml", "run"]),
         };
         let log = fs::File::create(folder.path().join("log")).unwrap();
         let keep = ["PATH", "LD_LIBRARY_PATH", "LANG", "TZ"];
