@@ -17,7 +17,7 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Longest silence while an answer is awaited or read. Default 60 s.
     pub read: Duration,
-    /// To send the request. Default 60 s.
+    /// To send the request. Default 30 s.
     pub write: Duration,
     /// To wait for a free connection. Default 30 s.
     pub pool: Duration,
@@ -59,7 +59,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_secs(10),
             read: Duration::from_secs(60),
-            write: Duration::from_secs(60),
+            write: Duration::from_secs(30),
             pool: Duration::from_secs(30),
         }
     }
@@ -77,7 +77,7 @@ struct ByKey {
     #[schemars(extend("default" = "1m"))]
     read: Option<Duration>,
     /// To send the request.
-    #[schemars(extend("default" = "1m"))]
+    #[schemars(extend("default" = "30s"))]
     write: Option<Duration>,
     /// To wait for a free connection.
     #[schemars(extend("default" = "30s"))]

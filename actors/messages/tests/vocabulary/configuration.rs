@@ -40,7 +40,7 @@ fn settings_have_their_defaults() {
                 "connect": {"max_time": "1h", "max_tries": null},
             },
             "proxies": null,
-            "timeouts": {"connect": "10s", "read": "1m", "write": "1m", "pool": "30s"},
+            "timeouts": {"connect": "10s", "read": "1m", "write": "30s", "pool": "30s"},
             "ssl_verify": true,
             "progress_interval": "1m",
             "cancel_grace": "30s",

@@ -76,6 +76,13 @@ impl Outage {
         self.lock().as_ref().map(|current| current.began.elapsed())
     }
 
+    /// How the last attempt failed, as the log tells it; none if the optimizer answers. Holds no secret.
+    pub fn condition(&self) -> Option<String> {
+        self.lock()
+            .as_ref()
+            .map(|current| current.condition.to_string())
+    }
+
     fn note(&self, error: &PostError, now: Instant) -> News {
         let mut current = self.lock();
         match current.as_mut() {
@@ -148,8 +155,10 @@ mod tests {
         assert_eq!(outage.note(&too_large, at(62)), News::Began);
         assert_eq!(outage.note(&too_large, at(63)), News::Nothing);
         assert!(outage.lasts().is_some());
+        assert_eq!(outage.condition(), Some(too_large.to_string()));
         outage.answered();
         assert_eq!(outage.lasts(), None);
+        assert_eq!(outage.condition(), None);
         assert_eq!(outage.note(&too_large, at(64)), News::Began);
     }
 }

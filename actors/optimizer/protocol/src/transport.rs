@@ -1,12 +1,12 @@
 //! How HTTP connections to optimizers are made (`spec/optimizer-protocol.md` §3).
 
 use std::{
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use reqwest::{Certificate, Client, ClientBuilder, Proxy, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, NoProxy, Proxy, redirect};
 use servo_messages::{CommonConfig, Proxies, SslVerify};
 use url::Url;
 
@@ -56,7 +56,8 @@ pub enum Trust {
 /// Through which proxy requests go.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub enum ProxyChoice {
-    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say.
+    /// What `HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY` and `NO_PROXY` say. Inside Kubernetes, where
+    /// `KUBERNETES_SERVICE_HOST` names the cluster's own API, that host is reached directly.
     #[default]
     Environment,
     /// None, whatever the environment says.
@@ -191,7 +192,7 @@ impl Transport {
             .deflate(true)
             .referer(false);
         match &self.proxy {
-            ProxyChoice::Environment => builder,
+            ProxyChoice::Environment => Self::by_environment(builder),
             ProxyChoice::Direct => builder.no_proxy(),
             ProxyChoice::Configured(proxies) => {
                 let proxies = proxies.clone();
@@ -200,6 +201,34 @@ impl Transport {
                 }))
             }
         }
+    }
+
+    /// The client reads the environment by itself, but cannot be told of hosts beside those of `NO_PROXY`.
+    fn by_environment(builder: ClientBuilder) -> ClientBuilder {
+        let variable = |upper: &str, lower: &str| env::var(upper).or_else(|_| env::var(lower)).ok();
+        let Ok(cluster) = env::var("KUBERNETES_SERVICE_HOST") else {
+            return builder;
+        };
+        let mut direct = variable("NO_PROXY", "no_proxy").unwrap_or_default();
+        for part in [",", cluster.trim_matches(['[', ']'])] {
+            direct.push_str(part);
+        }
+        let direct = NoProxy::from_string(&direct);
+        // Whoever calls a CGI program can set HTTP_PROXY by a header.
+        let http = variable("HTTP_PROXY", "http_proxy")
+            .filter(|_| env::var_os("REQUEST_METHOD").is_none());
+        let https = variable("HTTPS_PROXY", "https_proxy");
+        let all = variable("ALL_PROXY", "all_proxy");
+        let proxies = [
+            http.map(|proxy| Proxy::http(proxy)),
+            https.map(|proxy| Proxy::https(proxy)),
+            all.map(|proxy| Proxy::all(proxy)),
+        ];
+        // Empty or unusable ones count as none, as without Kubernetes.
+        let usable = proxies.into_iter().flatten().flatten();
+        usable.fold(builder, |builder, proxy| {
+            builder.proxy(proxy.no_proxy(direct.clone()))
+        })
     }
 
     fn finish(&self, builder: ClientBuilder) -> Result<Client, TransportError> {

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpListener},
+    process::Command,
     sync::mpsc,
     time::{Duration, Instant},
 };
@@ -175,6 +176,11 @@ async fn posts_by_the_environment() {
     post("http://optimizer.invalid", &nothing)
         .await
         .expect("HTTP_PROXY takes this one");
+    if std::env::var_os("KUBERNETES_SERVICE_HOST").is_some() {
+        post("http://cluster.invalid", &nothing)
+            .await
+            .expect_err("the cluster's own API is no matter of the proxy's");
+    }
     let directly = settings(json!({"proxies": {"all://": null}}));
     post("http://optimizer.invalid", &directly)
         .await
@@ -183,8 +189,21 @@ async fn posts_by_the_environment() {
 
 #[test]
 fn the_environment_names_the_proxy_where_none_is_configured() {
+    through_the_proxy_of_the_environment(|command| command.env_remove("KUBERNETES_SERVICE_HOST"));
+}
+
+/// `spec/optimizer-protocol.md` §3
+#[test]
+fn inside_kubernetes_the_cluster_itself_is_reached_directly() {
+    through_the_proxy_of_the_environment(|command| {
+        command.env("KUBERNETES_SERVICE_HOST", "cluster.invalid")
+    });
+}
+
+fn through_the_proxy_of_the_environment(prepare: impl Fn(&mut Command) -> &mut Command) {
     let (address, heads) = proxy();
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let output = prepare(&mut command)
         .args(["--exact", "posts_by_the_environment", "--ignored"])
         .env("HTTP_PROXY", format!("http://{address}"))
         .env("http_proxy", format!("http://{address}"))
