@@ -25,7 +25,7 @@ use self::operations::failed;
 use crate::{
     policy::ServoPolicy,
     progress::CommandProgress,
-    status::{CommandStatus, ServoStatus},
+    status::{CommandStatus, Schedule, ServoStatus},
 };
 
 /// One command being carried out.
@@ -97,6 +97,7 @@ impl Execution<'_> {
                 uid: self.uid.as_ref().map(ToString::to_string),
                 started: std::time::Instant::now(),
                 percent: 0.0,
+                schedule: None,
                 message: None,
             });
         });
@@ -111,6 +112,7 @@ impl Execution<'_> {
             let Some(_turn) = self.turn(&progress, &cancel).await else {
                 return failed(EventError::failed("it was never begun"));
             };
+            self.schedule(&kind);
             self.carry_out(kind, known_metrics, options).await
         };
         tokio::pin!(work);
@@ -219,16 +221,14 @@ impl Execution<'_> {
     /// Reports progress for as long as the optimizer is content with it. Dropping it abandons the
     /// report in flight, so that none arrives after the completion.
     async fn accompany(&self, progress: &CommandProgress) -> Interruption {
+        let interval = self.policy.progress_interval;
+        // Whoever wants to hear more often than that shall.
+        let spacing = self.policy.progress_spacing.min(interval);
         let mut sent_at = Instant::now();
         let mut waiting = false;
         let mut in_flight: Option<LocalBoxFuture<'_, Answer>> = None;
         loop {
-            let next = sent_at
-                + if waiting {
-                    self.policy.progress_spacing
-                } else {
-                    self.policy.progress_interval
-                };
+            let next = sent_at + if waiting { spacing } else { interval };
             tokio::select! {
                 answer = pending_or(&mut in_flight) => {
                     in_flight = None;
@@ -240,7 +240,7 @@ impl Execution<'_> {
                     waiting = true;
                     self.note(progress);
                     // The first report goes out at once.
-                    if in_flight.is_none() && sent_at.elapsed() >= self.policy.progress_spacing {
+                    if in_flight.is_none() && sent_at.elapsed() >= spacing {
                         waiting = false;
                         sent_at = Instant::now();
                         in_flight = Some(self.post(progress));
@@ -253,6 +253,22 @@ impl Execution<'_> {
                 }
             }
         }
+    }
+
+    /// Notes how long a measurement takes, for whoever watches it.
+    fn schedule(&self, kind: &CommandKind) {
+        let CommandKind::Measure { control, .. } = kind else {
+            return;
+        };
+        let schedule = Schedule {
+            began: std::time::Instant::now(),
+            length: control.total().as_std(),
+        };
+        self.status.send_modify(|s| {
+            if let Some(command) = &mut s.command {
+                command.schedule = Some(schedule);
+            }
+        });
     }
 
     fn note(&self, progress: &CommandProgress) {

@@ -90,6 +90,11 @@ impl ServoHandle {
         self.shared.outage.lasts()
     }
 
+    /// Why the optimizer has given no usable answer, as the log tells it; none if it answers, or was not asked yet.
+    pub fn outage_condition(&self) -> Option<String> {
+        self.shared.outage.condition()
+    }
+
     /// Its dispatcher; none before its first start.
     pub fn dispatcher(&self) -> Option<DispatcherRef> {
         self.shared.dispatcher()

@@ -30,4 +30,4 @@ pub use observer::{CommandOutcome, ServoObserver};
 pub use policy::{Operator, Polling, Question, ServoPolicy};
 pub use servo::ServoSpec;
 pub use session::SessionError;
-pub use status::{CommandStatus, LastCommand, Phase, ServoStatus};
+pub use status::{CommandStatus, LastCommand, Phase, Schedule, ServoStatus};

@@ -75,10 +75,21 @@ pub struct CommandStatus {
     pub uid: Option<String>,
     /// Since when.
     pub started: Instant,
-    /// 0 to 100.
+    /// 0 to 100, as connectors reported it last.
     pub percent: f64,
+    /// What is known beforehand of how long it takes; none before it begins.
+    pub schedule: Option<Schedule>,
     /// What a connector said of it last, or what keeps it from beginning.
     pub message: Option<String>,
+}
+
+/// A piece of work of known length.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    /// When it began.
+    pub began: Instant,
+    /// How long it takes.
+    pub length: Duration,
 }
 
 /// A finished command.
@@ -94,6 +105,18 @@ pub struct LastCommand {
     pub took: Duration,
     /// When it ended.
     pub ended: Instant,
+}
+
+impl CommandStatus {
+    /// How far it is at this moment, 0 to 100: what was reported, or how much of a known time has
+    /// passed, whichever is more. Connectors report once a minute (`spec/optimizer-protocol.md` §9).
+    pub fn percent_now(&self) -> f64 {
+        let passed = self.schedule.map_or(0.0, |schedule| {
+            let elapsed = schedule.began.elapsed().as_secs_f64();
+            (100.0 * elapsed / schedule.length.as_secs_f64().max(f64::MIN_POSITIVE)).min(99.0)
+        });
+        self.percent.max(passed)
+    }
 }
 
 impl Default for ServoStatus {
@@ -164,5 +187,38 @@ impl fmt::Display for Phase {
             Phase::ShuttingDown => f.write_str("shutting down"),
             other => f.write_str(other.name()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn half_done(percent: f64, schedule: Option<Schedule>) -> CommandStatus {
+        CommandStatus {
+            operation: Operation::Measure,
+            uid: None,
+            started: Instant::now(),
+            percent,
+            schedule,
+            message: None,
+        }
+    }
+
+    #[test]
+    fn known_times_pass_between_reports() {
+        let began = Instant::now().checked_sub(Duration::from_secs(30)).unwrap();
+        let of = |length| {
+            Some(Schedule {
+                began,
+                length: Duration::from_secs(length),
+            })
+        };
+        let passed = half_done(0.0, of(60)).percent_now();
+        assert!((50.0..60.0).contains(&passed), "{passed}");
+        assert_eq!(half_done(80.0, of(60)).percent_now(), 80.0);
+        assert_eq!(half_done(0.0, of(0)).percent_now(), 99.0);
+        assert_eq!(half_done(12.0, None).percent_now(), 12.0);
     }
 }

@@ -133,6 +133,7 @@ impl ServoView {
         let held = standing.filter(|_| state != status.phase.name());
         let detail = held.map(|standing| standing.held_state().to_string());
         let error = status.start_failure.clone();
+        let error = error.or_else(|| servo.outage_condition());
         let error = error.or_else(|| status.last_error.as_ref().map(|(_, text)| text.clone()));
         let error = error.or_else(|| held?.last_exit.as_deref().map(str::to_owned));
         Self {
@@ -155,7 +156,7 @@ impl CommandView {
         Self {
             operation: command.operation.as_str(),
             uid: command.uid.clone(),
-            percent: command.percent,
+            percent: command.percent_now(),
             runtime_seconds: command.started.elapsed().as_secs_f64(),
             message: command.message.clone(),
         }
