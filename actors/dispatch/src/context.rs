@@ -60,6 +60,7 @@ pub(crate) struct CallShared {
     pub(crate) patience: Duration,
     pub(crate) stop: Stop,
     pub(crate) progress: Option<ProgressSink>,
+    pub(crate) progress_interval: Option<Duration>,
     pub(crate) chain: Chain,
     pub(crate) dispatcher: DispatcherRef,
 }
@@ -241,7 +242,8 @@ impl HandlerContext {
         }
     }
 
-    /// Waits for `total`, reporting progress with `text` every `interval` and at the end.
+    /// Waits for `total`, reporting progress with `text` every `interval`, or as often as whoever waits
+    /// wants to hear of it.
     ///
     /// # Errors
     /// [`HandlerContext::cancelled`] when the token fired first.
@@ -252,7 +254,8 @@ impl HandlerContext {
         text: &str,
     ) -> Result<(), EventError> {
         let began = tokio::time::Instant::now();
-        let interval = interval.max(Duration::from_millis(10));
+        let wanted = self.call.shared.progress_interval.unwrap_or(interval);
+        let interval = interval.min(wanted).max(Duration::from_millis(10));
         loop {
             let elapsed = began.elapsed();
             if elapsed >= total {

@@ -165,6 +165,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             cancel,
             command_uid,
             progress,
+            progress_interval,
         } = options;
         let lifecycle = (E::CATEGORY == Category::Lifecycle)
             .then(Milestone::of::<E>)
@@ -202,6 +203,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             patience: deadline.saturating_duration_since(began) + grace + OVERHEAD,
             stop: Stop::new(cancel),
             progress,
+            progress_interval,
             chain: nesting.chain,
             dispatcher: self.reference.clone(),
         };

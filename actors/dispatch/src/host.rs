@@ -241,6 +241,7 @@ impl<C: Connector> Residence<C> {
                 patience: DispatchOptions::DEFAULT_TIMEOUT,
                 stop: Stop::new(child.stopping()),
                 progress: None,
+                progress_interval: None,
                 chain: Chain::default(),
                 dispatcher: self.dispatcher.clone(),
             };

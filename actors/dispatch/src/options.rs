@@ -76,6 +76,8 @@ pub struct DispatchOptions {
     pub command_uid: Option<Arc<str>>,
     /// Where progress goes.
     pub progress: Option<ProgressSink>,
+    /// How often whoever waits wants to hear of progress; none leaves it to the connectors.
+    pub progress_interval: Option<Duration>,
 }
 
 /// Where a dispatch comes from, when a handler made it.
@@ -294,6 +296,7 @@ impl Default for DispatchOptions {
             cancel: CancellationToken::new(),
             command_uid: None,
             progress: None,
+            progress_interval: None,
         }
     }
 }
@@ -325,6 +328,7 @@ impl DispatchOptions {
         let shared = &parent.shared;
         self.command_uid = self.command_uid.or_else(|| shared.command_uid.clone());
         self.progress = self.progress.or_else(|| shared.progress.clone());
+        self.progress_interval = self.progress_interval.or(shared.progress_interval);
         self
     }
 }
@@ -385,15 +389,20 @@ impl HandlerError {
 
 impl DispatchError {
     /// The error that stands for all of them: the most severe, the earliest on a tie
-    /// (`spec/events-and-checks.md` §2.7), its message prefixed with the connector.
+    /// (`spec/events-and-checks.md` §2.7), its message prefixed with the connector. The rest go with it,
+    /// so that a handler that fails with what it asked for loses none of them.
     pub fn most_severe(&self) -> EventError {
         match self {
-            DispatchError::Handlers(errors) => {
-                let winner = most_severe(errors.iter().map(|e| &e.error))
-                    .and_then(|worst| errors.iter().find(|e| std::ptr::eq(&e.error, worst)));
-                match winner {
-                    Some(e) => e.clone().into_reported(),
-                    None => EventError::failed(self.to_string()),
+            DispatchError::Handlers(_) => {
+                let mut each = self.each();
+                let Some(worst) = most_severe(&each) else {
+                    return EventError::failed(self.to_string());
+                };
+                let place = each.iter().position(|error| std::ptr::eq(error, worst));
+                let worst = each.remove(place.unwrap_or_default());
+                EventError {
+                    others: each,
+                    ..worst
                 }
             }
             DispatchError::Cancelled { .. } => EventError::cancelled(self.to_string()),
@@ -402,18 +411,21 @@ impl DispatchError {
         }
     }
 
+    /// Every error of every handler, those of nested dispatches in the place of their handler's; each
+    /// with its connector in front.
+    pub fn each(&self) -> Vec<EventError> {
+        let DispatchError::Handlers(errors) = self else {
+            return vec![self.most_severe()];
+        };
+        let errors = errors.iter().cloned();
+        errors
+            .flat_map(|error| error.into_reported().into_each())
+            .collect()
+    }
+
     /// The texts of the errors that [`DispatchError::most_severe`] did not choose.
     pub fn other_messages(&self) -> Vec<String> {
-        let DispatchError::Handlers(errors) = self else {
-            return Vec::new();
-        };
-        let Some(worst) = most_severe(errors.iter().map(|e| &e.error)) else {
-            return Vec::new();
-        };
-        errors
-            .iter()
-            .filter(|e| !std::ptr::eq(&e.error, worst))
-            .map(ToString::to_string)
-            .collect()
+        let others = self.most_severe().others;
+        others.into_iter().map(|other| other.message).collect()
     }
 }

@@ -106,6 +106,7 @@ impl Execution<'_> {
             cancel: cancel.clone(),
             command_uid: self.uid.as_ref().map(|u| u.as_str().into()),
             progress: Some(progress.sink()),
+            progress_interval: Some(self.policy.progress_interval),
             ..DispatchOptions::default()
         };
         let work = async {

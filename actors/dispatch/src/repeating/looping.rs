@@ -150,6 +150,7 @@ impl LoopContext {
             patience: DispatchOptions::MAX_TIMEOUT,
             stop: Stop::new(cancel),
             progress: None,
+            progress_interval: None,
             chain: Chain::default(),
             dispatcher: self.dispatcher.clone(),
         }

@@ -48,8 +48,9 @@ async fn the_longest_time_that_can_be_told_is_no_panic() {
     assert_eq!(outcome.unwrap().values().collect::<Vec<_>>(), [1]);
 }
 
-#[actix_rt::test]
-async fn waiting_with_progress_reports_as_it_goes() {
+/// What a connector reports that waits for 100 s and tells of it every 50 s, when whoever waits wants
+/// to hear of it as often as `wanted`: percent and seconds.
+async fn reports_of_waiting(wanted: Option<Duration>) -> Vec<(f64, u64)> {
     let troupe = Troupe::of(&["a"]).await;
     troupe
         .dispatcher
@@ -62,9 +63,10 @@ async fn waiting_with_progress_reports_as_it_goes() {
     let options = DispatchOptions {
         timeout: Duration::from_secs(600),
         progress: Some(std::sync::Arc::new(move |update| {
-            let told = (update.percent, update.runtime.as_secs());
+            let told = (update.percent.round(), update.runtime.as_secs());
             sink.lock().unwrap().push(told);
         })),
+        progress_interval: wanted,
         ..DispatchOptions::default()
     };
     let play = Play::new().on("a", |cx| {
@@ -76,11 +78,24 @@ async fn waiting_with_progress_reports_as_it_goes() {
         .boxed_local()
     });
     troupe.dispatcher.dispatch(play, options).await.unwrap();
-    let reports: Vec<_> = reports
-        .lock()
-        .unwrap()
-        .iter()
-        .map(|(p, s)| (p.round(), *s))
-        .collect();
+    std::mem::take(&mut *reports.lock().unwrap())
+}
+
+#[actix_rt::test]
+async fn waiting_with_progress_reports_as_it_goes() {
+    let reports = reports_of_waiting(None).await;
+    assert_eq!(reports, [(0.0, 0), (50.0, 50), (100.0, 100)]);
+}
+
+#[actix_rt::test]
+async fn waiting_with_progress_reports_as_often_as_somebody_wants_to_hear() {
+    let reports = reports_of_waiting(Some(Duration::from_secs(25))).await;
+    let expected = [(0.0, 0), (25.0, 25), (50.0, 50), (75.0, 75), (100.0, 100)];
+    assert_eq!(reports, expected);
+}
+
+#[actix_rt::test]
+async fn waiting_with_progress_is_no_quieter_because_nobody_is_in_a_hurry() {
+    let reports = reports_of_waiting(Some(Duration::from_secs(3600))).await;
     assert_eq!(reports, [(0.0, 0), (50.0, 50), (100.0, 100)]);
 }
