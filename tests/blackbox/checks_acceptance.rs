@@ -170,7 +170,7 @@ fn a_dry_run_against_an_optimizer_that_is_not_there() {
         "solo         X FAILED  (1/1) Opsani API connectivity: ['Response status code: 404']",
     ]);
     ended.assert_stderr(&["timed out waiting for checks to pass 2s"]);
-    assert!(ended.took < Duration::from_secs(4), "{ended}");
+    assert!(ended.took < Duration::from_secs(3), "{ended}");
     let request = &optimizer.received()[0];
     assert_eq!(request.event, "HELLO");
     assert_eq!(
@@ -371,7 +371,7 @@ fn pauses_grow_and_end_in_time() {
         "for up to 3s with a delay of expo between iterations",
         "timed out waiting for checks to pass 3s",
     ]);
-    assert!(ended.took < Duration::from_secs(5), "{ended}");
+    assert!(ended.took < Duration::from_secs(4), "{ended}");
     assert_eq!(
         optimizer.events().len(),
         2,

@@ -128,6 +128,9 @@ pub struct EventError {
     pub message: String,
     /// What happened, for machines: `slo-violation`, `start-failed`, `unstable`, `unschedulable`, ...
     pub reason: Option<String>,
+    /// What failed beside it, when one event asked others for something: each on its own, none of them
+    /// more severe than this one.
+    pub others: Vec<EventError>,
 }
 
 impl EventError {
@@ -137,6 +140,7 @@ impl EventError {
             kind,
             message: message.into(),
             reason: None,
+            others: Vec::new(),
         }
     }
 
@@ -201,6 +205,13 @@ impl EventError {
     /// What the optimizer is told.
     pub const fn status(&self) -> Status {
         self.kind.status()
+    }
+
+    /// It, and whatever failed beside it, each for itself (`spec/events-and-checks.md §2.7`).
+    pub fn into_each(mut self) -> Vec<EventError> {
+        let others = std::mem::take(&mut self.others);
+        let others = others.into_iter().flat_map(EventError::into_each);
+        std::iter::once(self).chain(others).collect()
     }
 }
 

@@ -308,7 +308,7 @@ async fn a_handler_past_its_deadline_is_named_in_time() {
     assert_eq!(error.most_severe().kind, ErrorKind::TimedOut);
 }
 
-/// Item 14. Errors of nested dispatches arrive as the most severe of theirs, so groups are flat.
+/// Item 14, of the errors of one dispatch; a nested one is among the events within events.
 #[test]
 fn the_most_severe_error_is_told_first_and_no_other_is_lost() {
     let of = |connector: &str, error: EventError| HandlerError {

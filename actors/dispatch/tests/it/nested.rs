@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, future::LocalBoxFuture};
 use servo_dispatch::{Chain, DispatchError, DispatchOptions, HandlerContext};
-use servo_messages::EventError;
+use servo_messages::{ErrorKind, EventError};
 use tokio_util::sync::CancellationToken;
 
 use crate::troupe::{Encore, Play, Played, SECOND, Troupe, answer, freezes, obeys, only, soon};
@@ -215,4 +215,58 @@ async fn by_name_too_a_circle_is_a_circle() {
     let error = troupe.dispatcher.dispatch(play, only(&["a"])).await;
     let error = error.unwrap_err().to_string();
     assert!(error.contains("Unknown event 'shout'"), "{error}");
+}
+
+/// Item 14.
+#[actix_rt::test]
+async fn what_failed_within_is_told_whole() {
+    let troupe = Troupe::of(&["outer", "inner", "files", "prom"]).await;
+    let started = || EventError::adjustment_rejected("start-failed", "the pod did not start");
+    let broken = || EventError::failed("broken pipe");
+    let play = Play::new()
+        .on("prom", |cx| {
+            async {
+                obeys(cx).await.unwrap_err();
+                Err(EventError::measurement_failed("no data").into())
+            }
+            .boxed_local()
+        })
+        .on("outer", move |cx| {
+            async move {
+                let both = Encore(Play::new().on("inner", crate::troupe::fail(started())).on(
+                    "files",
+                    move |cx| {
+                        async move {
+                            obeys(cx).await.unwrap_err();
+                            Err(broken().into())
+                        }
+                        .boxed_local()
+                    },
+                ));
+                let asked = cx.dispatch(both, only(&["inner", "files"])).await;
+                Err(asked.map_err(told).unwrap_err())
+            }
+            .boxed_local()
+        });
+    let dispatch = troupe.dispatcher.dispatch(play, only(&["prom", "outer"]));
+    let error = dispatch.await.unwrap_err();
+    let told = error.most_severe();
+    assert_eq!(told.kind, ErrorKind::AdjustmentRejected);
+    assert_eq!(told.reason.as_deref(), Some("start-failed"));
+    assert_eq!(told.message, "outer: inner: the pod did not start");
+    assert_eq!(
+        error.other_messages(),
+        ["files: broken pipe", "prom: no data"]
+    );
+    let each = error.each();
+    let kinds: Vec<ErrorKind> = each.iter().map(|error| error.kind).collect();
+    assert_eq!(
+        kinds,
+        [
+            ErrorKind::AdjustmentRejected,
+            ErrorKind::Failed,
+            ErrorKind::MeasurementFailed
+        ]
+    );
+    assert!(each.iter().all(|error| error.others.is_empty()));
 }

@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use servo_dispatch::{
-    Adjust, Describe, DispatchError, DispatchOptions, DispatchOutcome, Event, HandlerError,
-    Measure, Veto,
+    Adjust, Describe, DispatchError, DispatchOptions, DispatchOutcome, Event, Measure, Veto,
 };
 use servo_messages::{Adjustment, Control, Description, EventError, Measurement, english_series};
 use servo_protocol::{CommandKind, Explanation, Outcome, Payload};
@@ -234,13 +233,7 @@ fn settle<T>(
             reason: None,
             other_messages: Vec::new(),
         })),
-        Err(DispatchError::Handlers(errors)) => {
-            let errors: Vec<EventError> = errors
-                .into_iter()
-                .map(HandlerError::into_reported)
-                .collect();
-            Err(Outcome::from_errors(&errors))
-        }
+        Err(error @ DispatchError::Handlers(_)) => Err(Outcome::from_errors(&error.each())),
         Err(error @ DispatchError::Deadline { .. }) => Err(failed(
             EventError::failed(error.to_string()).with_reason("timeout"),
         )),
