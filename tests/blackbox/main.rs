@@ -25,6 +25,7 @@ mod one_shot;
 mod operating;
 mod opsani;
 mod page;
+mod protocol;
 mod reloading;
 mod robustness;
 mod running;
