@@ -48,9 +48,11 @@ pub struct ChecksConfig {
     /// How long each check may take; one that takes longer has failed. Default: 2m.
     // Left out where it says nothing new: ServoX has no such key and refuses it (`spec/events-and-checks.md` §6.12).
     #[serde(skip_serializing_if = "is_timeout")]
+    #[schemars(extend("default" = "2m"))]
     pub timeout: Duration,
     /// How long each remedy may take before it is given up. Default: 10s.
     #[serde(skip_serializing_if = "is_remedy_timeout")]
+    #[schemars(extend("default" = "10s"))]
     pub remedy_timeout: Duration,
 }
 

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::Error as _;
+use serde::de::{Error as _, MapAccess, Visitor, value::MapAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::duration::Duration;
@@ -88,6 +89,29 @@ struct Given {
     max_tries: Option<Option<u32>>,
 }
 
+/// A mapping of limits. Derived types would take a list of their fields' values as well.
+struct Mapping(Given);
+
+impl<'de> Deserialize<'de> for Mapping {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OnlyMapping;
+
+        impl<'de> Visitor<'de> for OnlyMapping {
+            type Value = Mapping;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a mapping with max_time or max_tries")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Mapping, A::Error> {
+                Given::deserialize(MapAccessDeserializer::new(map)).map(Mapping)
+            }
+        }
+
+        deserializer.deserialize_map(OnlyMapping)
+    }
+}
+
 /// Null is no default here: it lifts the limit.
 fn without_default(schema: &mut Schema) {
     schema.remove("default");
@@ -112,17 +136,17 @@ fn tries<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32
 
 impl<'de> Deserialize<'de> for BackoffConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let given = Option::<BTreeMap<String, Option<Given>>>::deserialize(deserializer)?;
+        let given = Option::<BTreeMap<String, Option<Mapping>>>::deserialize(deserializer)?;
         let mut merged = Self::default();
         let Some(mut given) = given else {
             return Ok(merged);
         };
         // The default goes first: what other contexts leave out comes from it.
-        if let Some(Some(first)) = given.remove(Self::DEFAULT) {
+        if let Some(Some(Mapping(first))) = given.remove(Self::DEFAULT) {
             merged = merged.given(Self::DEFAULT.to_owned(), first);
         }
         for (context, limits) in given {
-            if let Some(limits) = limits {
+            if let Some(Mapping(limits)) = limits {
                 merged = merged.given(context, limits);
             }
         }
