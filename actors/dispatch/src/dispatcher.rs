@@ -14,10 +14,10 @@ use actix::{
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
 use servo_messages::CommonConfig;
-use servo_supervision::{AskError, ChildRef, ChildSpec, Supervised};
+use servo_supervision::{AskError, ChildRef, ChildSpec, Supervised, Supervisor};
 
 use crate::{
-    annexe::{self, Annexe},
+    annexe::Annexe,
     bus::Bus,
     clock::Clock,
     context::{CallShared, now},
@@ -58,6 +58,8 @@ struct Reached {
     homes: Homes,
     /// How the servo's connectors reach others over the network.
     settings: OnceLock<Arc<CommonConfig>>,
+    /// Of the servo, for connectors that join it later.
+    supervisor: OnceLock<ChildRef<Supervisor>>,
     annexe: OnceLock<Box<Annexe>>,
 }
 
@@ -93,13 +95,14 @@ impl Dispatcher {
                 clock: Clock::default(),
             })
         })
-        .shutdown(Annexe::CLOSING + Exchange::DRAIN + Duration::from_secs(1));
+        .shutdown(Exchange::DRAIN + Duration::from_secs(1));
         let reference = DispatcherRef(Arc::new(Reached {
             actor: spec.reference(),
             bus,
             exchange,
             homes: Homes::default(),
             settings: OnceLock::new(),
+            supervisor: OnceLock::new(),
             annexe: OnceLock::new(),
         }));
         // A fresh cell: nothing else can have filled it.
@@ -116,27 +119,15 @@ impl Actor for Dispatcher {
     }
 }
 
-impl Drop for Dispatcher {
-    fn drop(&mut self) {
-        annexe::outlive(&self.reference);
-    }
-}
-
 impl Supervised for Dispatcher {
     /// The last of its servo to stop, it ends the servo's exchange.
     fn stop(&mut self, ctx: &mut Self::Context) {
         let exchange = self.reference.exchange().clone();
-        if self.reference.newcomers().is_none() && !exchange.is_running() {
+        if !exchange.is_running() {
             ctx.stop();
             return;
         }
-        let reference = self.reference.clone();
-        let drained = async move {
-            if let Some(annexe) = reference.newcomers() {
-                annexe.close().await;
-            }
-            exchange.shutdown().await
-        };
+        let drained = async move { exchange.shutdown().await };
         ctx.spawn(
             drained
                 .into_actor(self)
@@ -359,10 +350,6 @@ impl DispatcherRef {
         &self.0.homes
     }
 
-    pub(crate) fn actor(&self) -> &ChildRef<Dispatcher> {
-        &self.0.actor
-    }
-
     /// Name of the servo.
     pub(crate) fn servo(&self) -> &Arc<str> {
         self.0.exchange.servo()
@@ -377,7 +364,18 @@ impl DispatcherRef {
         self.0.settings.get().cloned().unwrap_or_default()
     }
 
-    /// Where connectors live that have joined while the servo ran; none if nobody ever did.
+    /// Has connectors that join later live under `supervisor`, beside those that the servo began with.
+    /// Without one, none can join.
+    pub fn room_for_more(&self, supervisor: ChildRef<Supervisor>) {
+        // Said once for each run of the servo.
+        let _ = self.0.supervisor.set(supervisor);
+    }
+
+    pub(crate) fn supervisor(&self) -> Option<&ChildRef<Supervisor>> {
+        self.0.supervisor.get()
+    }
+
+    /// What is known of those who have joined or left while the servo ran; none if nobody ever did.
     pub(crate) fn newcomers(&self) -> Option<&Annexe> {
         self.0.annexe.get().map(|annexe| &**annexe)
     }

@@ -8,12 +8,13 @@ use std::{
 
 use futures_util::future::LocalBoxFuture;
 use servo_messages::{CommonConfig, EventError};
-use servo_supervision::Snapshot;
+use servo_supervision::Children;
 use thiserror::Error;
 
 use crate::{
-    annexe::{Annexe, Open},
+    annexe::{Annexe, Origin},
     bus::{DuplicateConnector, JoinError},
+    connector::BoxError,
     context::HandlerContext,
     declared::EventRefused,
     dispatcher::DispatcherRef,
@@ -21,7 +22,7 @@ use crate::{
     host::Door,
     lifecycle::Standing,
     options::{DispatchOptions, ErrorPolicy, Nesting, Scope},
-    registry::{ConfiguredConnector, ConnectorPolicy, Place},
+    registry::{ConfiguredConnector, ConnectorPolicy, Mount, Place},
     repeating::{TaskKind, Tenure},
     standard::{Attach, Detach, Shutdown, Startup},
 };
@@ -217,8 +218,7 @@ impl DispatcherRef {
     /// as the others have, and takes part from the next dispatch on. If anything fails, nothing of
     /// it is left.
     ///
-    /// It lasts as long as the servo's present run: a servo that is restarted has what its
-    /// configuration names.
+    /// It is there again after a restart of the servo ([`DispatcherRef::mount_all`]).
     ///
     /// # Errors
     /// When its name is taken or breaks a rule, when it does not come up, or when its `attach` or
@@ -233,7 +233,8 @@ impl DispatcherRef {
 
     /// Has a connector leave the running servo: those that it added go first; it shuts down and
     /// detaches; what it repeats, publishes and listens to ends; and it takes part in nothing any
-    /// more. Whatever fails on the way is logged, and it goes all the same.
+    /// more, nor after a restart of the servo. Whatever fails on the way is logged, and it goes all
+    /// the same.
     ///
     /// # Errors
     /// When there is no such connector.
@@ -244,10 +245,53 @@ impl DispatcherRef {
         self.remove(which.into(), Nesting::default()).await
     }
 
-    /// The connectors that have joined while the servo ran, as their supervisor sees them; none if
-    /// there never was one.
-    pub fn newcomers_tree(&self) -> Option<Snapshot> {
-        self.newcomers()?.snapshot()
+    /// Starts the connectors of a servo that begins a new run: those that are `configured`, but for
+    /// those that left its `former` run, and those that joined that one from outside.
+    ///
+    /// # Errors
+    /// When one that is configured cannot be seated. One that had joined is left out then, and the
+    /// log says so.
+    pub fn mount_all<'a>(
+        &self,
+        configured: impl Iterator<Item = (&'a Arc<str>, &'a Arc<dyn ConfiguredConnector>)>,
+        settings: &Arc<CommonConfig>,
+        policy: &ConnectorPolicy,
+        former: Option<&Self>,
+        children: &mut Children,
+    ) -> Result<(), BoxError> {
+        let (joined, departed) = former
+            .and_then(Self::newcomers)
+            .map_or_else(Default::default, Annexe::legacy);
+        for (name, connector) in configured.filter(|(name, _)| !departed.contains(name)) {
+            connector.mount(Mount {
+                servo: self.servo().clone(),
+                name: name.clone(),
+                settings: settings.clone(),
+                dispatcher: self.clone(),
+                policy: policy.clone(),
+                children,
+            })?;
+        }
+        if !departed.is_empty() {
+            self.annexe().depart(departed);
+        }
+        for new in joined {
+            let mounted = new.connector.mount(Mount {
+                servo: self.servo().clone(),
+                name: new.name.clone(),
+                settings: new.settings.clone().unwrap_or_else(|| settings.clone()),
+                dispatcher: self.clone(),
+                policy: new.policy.clone(),
+                children,
+            });
+            match mounted {
+                Ok(()) => self.annexe().add(new.name.clone(), Origin::Outside(new)),
+                Err(error) => {
+                    tracing::error!(servo = %self.servo(), connector = %new.name, "a connector that had joined the servo is not there after its restart: {error}");
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn add(
@@ -282,9 +326,9 @@ impl DispatcherRef {
             .arrive(Place {
                 servo: self.servo().clone(),
                 name: name.clone(),
-                settings: new.settings.unwrap_or_else(|| self.settings()),
+                settings: new.settings.clone().unwrap_or_else(|| self.settings()),
                 dispatcher: self.clone(),
-                policy: new.policy,
+                policy: new.policy.clone(),
             })
             .map_err(|error| match error {
                 JoinError::Connector(DuplicateConnector(name)) => AddConnectorError::Exists(name),
@@ -298,7 +342,10 @@ impl DispatcherRef {
             name: name.clone(),
             passed: false,
         };
-        self.annexe().add(name.clone(), parent);
+        self.annexe().add(
+            name.clone(),
+            parent.map_or_else(|| Origin::Outside(new), Origin::Connector),
+        );
         if arrival.standing == Standing::Ending {
             let servo = self.servo().clone();
             return Err(AddConnectorError::Ending { name, servo });
@@ -307,15 +354,9 @@ impl DispatcherRef {
             name: name.clone(),
             cause,
         };
-        let actor = self.actor();
-        actor
-            .wait_until_up(START)
-            .await
-            .map_err(|e| start(e.to_string()))?;
-        let supervisor = actor
-            .ask(Open, START)
-            .await
-            .map_err(|e| start(e.to_string()))?;
+        let Some(supervisor) = self.supervisor().cloned() else {
+            return Err(start("the servo was made without room for more".to_owned()));
+        };
         supervisor
             .wait_until_up(START)
             .await
@@ -458,12 +499,11 @@ impl DispatcherRef {
 
     /// The connector ends, and nothing of it is left.
     async fn take_out(&self, name: &Arc<str>) {
-        let newcomers = self.newcomers().filter(|annexe| annexe.has(name));
-        let supervisor = newcomers.and_then(Annexe::supervisor);
+        let newcomer = self.is_newcomer(name);
         let Some(door) = self.forget(name) else {
             return;
         };
-        match supervisor {
+        match self.supervisor().filter(|_| newcomer) {
             Some(supervisor) => {
                 // One that never started is not there.
                 let _ = supervisor.stop_child(name, START).await;
@@ -472,14 +512,17 @@ impl DispatcherRef {
         }
     }
 
+    fn is_newcomer(&self, name: &str) -> bool {
+        self.newcomers().is_some_and(|annexe| annexe.has(name))
+    }
+
     /// It takes part in nothing any more. Its door, if it was there.
     fn forget(&self, name: &Arc<str>) -> Option<Arc<dyn Door>> {
         self.bus().leave(name);
         self.homes().end(&TaskKind::ALL, |whose| whose == name);
-        if let Some(annexe) = self.newcomers() {
-            annexe.forget(name);
-        }
-        self.homes().remove(name)
+        let door = self.homes().remove(name)?;
+        self.annexe().forget(name);
+        Some(door)
     }
 }
 
@@ -523,10 +566,8 @@ impl Drop for Probation<'_> {
         if self.passed {
             return;
         }
-        let annexe = self.dispatcher.newcomers();
-        let supervisor = annexe
-            .filter(|a| a.has(&self.name))
-            .and_then(Annexe::supervisor);
+        let newcomer = self.dispatcher.is_newcomer(&self.name);
+        let supervisor = self.dispatcher.supervisor().filter(|_| newcomer).cloned();
         let Some(door) = self.dispatcher.forget(&self.name) else {
             return;
         };

@@ -24,8 +24,7 @@ pub enum ConnectorsError {
 impl ServoHandle {
     /// Adds a connector to the servo while it runs: it attaches and starts as far as the others
     /// have, and takes part from the next event on. One whose `attach` or `startup` fails is gone
-    /// again. It lasts until the servo is restarted, which begins with what its configuration
-    /// names.
+    /// again. It stays through restarts of the servo.
     ///
     /// # Errors
     /// When the servo does not come up in time, and as
@@ -38,7 +37,7 @@ impl ServoHandle {
     }
 
     /// Has a connector leave the servo while it runs: it shuts down and detaches, and whatever it
-    /// repeats, publishes or listens to ends.
+    /// repeats, publishes or listens to ends. It stays away when the servo is restarted.
     ///
     /// # Errors
     /// When the servo does not come up in time, and as

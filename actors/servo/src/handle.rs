@@ -190,7 +190,7 @@ impl Shared {
         self.status.send_modify(|_| {});
     }
 
-    fn dispatcher(&self) -> Option<DispatcherRef> {
+    pub(crate) fn dispatcher(&self) -> Option<DispatcherRef> {
         let dispatcher = self
             .dispatcher
             .lock()

@@ -1,13 +1,19 @@
 //! A servo: the subtree of one optimizer's connectors, and its optimizer loop.
 
-use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
-use servo_dispatch::{Bus, ConfiguredConnector, Dispatcher, DispatcherRef, Mount};
+use servo_dispatch::{Bus, ConfiguredConnector, Dispatcher, DispatcherRef};
 use servo_messages::CommonConfig;
 use servo_protocol::OptimizerClient;
 use servo_supervision::{
-    BoxError, ChildContext, ChildSpec, Children, Exhausted, Restart, Supervised, Supervisor,
+    BoxError, ChildContext, ChildRef, ChildSpec, Children, Exhausted, Restart, StopOrder,
+    Supervised, Supervisor,
 };
 
 use crate::{
@@ -44,6 +50,8 @@ struct OptimizerLoop {
     child: ChildContext,
 }
 
+const OPTIMIZER_LOOP: &str = "optimizer";
+
 // === impl Blueprint ===
 
 impl Blueprint {
@@ -55,33 +63,41 @@ impl Blueprint {
         let shared = handle.shared().clone();
         let (backoff, policy) = (self.common.policy.restart, &self.common.policy.connectors);
         let (intensity, retry_every) = (policy.intensity, policy.retry_every);
-        Supervisor::spec(self.name.clone(), move |children| {
-            self.populate(children, &shared)
-        })
-        .restart(Restart::Permanent)
-        .backoff(backoff)
-        .intensity(intensity)
-        .exhausted(Exhausted::Park { retry_every })
+        // Filled in the next statement: `init` runs when the supervisor starts.
+        let own: Arc<OnceLock<ChildRef<Supervisor>>> = Arc::default();
+        let reference = own.clone();
+        let spec = Supervisor::spec(self.name.clone(), move |children| {
+            let supervisor = reference.get().ok_or("the servo was started too early")?;
+            self.populate(children, supervisor, &shared)
+        });
+        let _ = own.set(spec.reference());
+        spec.restart(Restart::Permanent)
+            .backoff(backoff)
+            .intensity(intensity)
+            .exhausted(Exhausted::Park { retry_every })
     }
 
     fn populate(
         self: &Arc<Self>,
         children: &mut Children,
+        supervisor: &ChildRef<Supervisor>,
         shared: &Arc<Shared>,
     ) -> Result<(), BoxError> {
+        // The loop says GOODBYE, once those that joined later have done what they must, too.
+        children.stop_order(StopOrder::After(OPTIMIZER_LOOP));
         let bus = Bus::with_standard_events();
         let (dispatcher_spec, dispatcher) = Dispatcher::spec(self.name.clone(), bus);
         children.start(dispatcher_spec);
-        for (name, connector) in &self.connectors {
-            connector.mount(Mount {
-                servo: self.name.clone(),
-                name: name.clone(),
-                settings: self.settings.clone(),
-                dispatcher: dispatcher.clone(),
-                policy: self.common.policy.connectors.clone(),
-                children,
-            })?;
-        }
+        dispatcher.room_for_more(supervisor.clone());
+        dispatcher.mount_all(
+            self.connectors
+                .iter()
+                .map(|(name, connector)| (name, connector)),
+            &self.settings,
+            &self.common.policy.connectors,
+            shared.dispatcher().as_ref(),
+            children,
+        )?;
         shared.standing().forget_connectors();
         if let Some(client) = &self.optimizer {
             children.start(self.optimizer_loop(client.clone(), dispatcher.clone(), shared));
@@ -101,7 +117,7 @@ impl Blueprint {
         let policy = &self.common.policy;
         // The parts keep their own times; this is for one that does not.
         let budget = policy.shutdown_grace() + Duration::from_secs(1);
-        ChildSpec::new("optimizer", move |child| {
+        ChildSpec::new(OPTIMIZER_LOOP, move |child| {
             Ok(OptimizerLoop {
                 session: Some(Box::new(Session::new(
                     spec.clone(),

@@ -62,6 +62,9 @@ pub enum StopOrder {
     /// One after the other, last started first.
     #[default]
     Reverse,
+    /// The child of this name, then the others one after the other, last started first: for one that takes leave on
+    /// behalf of all, those included that were started after it.
+    After(&'static str),
     /// All at once: for many children that do not depend on each other.
     Together,
 }
@@ -290,7 +293,9 @@ impl Node {
             .iter()
             .map(|child| child.budget().saturating_add(GRACE));
         let all = match order {
-            StopOrder::Reverse => each.fold(Duration::ZERO, Duration::saturating_add),
+            StopOrder::Reverse | StopOrder::After(_) => {
+                each.fold(Duration::ZERO, Duration::saturating_add)
+            }
             StopOrder::Together => each.max().unwrap_or_default(),
         };
         all.saturating_add(GRACE)

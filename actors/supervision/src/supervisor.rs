@@ -297,10 +297,18 @@ impl Supervisor {
         if !self.closing {
             return;
         }
-        // Those that stop together have all been told.
-        if self.order == StopOrder::Reverse
-            && let Some((key, child)) = self.children.last()
-            && !child.is_going()
+        let last = self.children.last().map(|(key, _)| key);
+        let next = match self.order {
+            StopOrder::Reverse => last,
+            StopOrder::After(first) => self.key_of(first).or(last),
+            // They have all been told.
+            StopOrder::Together => None,
+        };
+        if let Some(key) = next
+            && self
+                .children
+                .get(key)
+                .is_some_and(|child| !child.is_going())
         {
             self.stop_child(key, Sequel::Remove, ctx);
         }

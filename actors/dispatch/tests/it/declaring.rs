@@ -122,10 +122,11 @@ fn usurper(config: HeraldConfig) -> Arc<dyn ConfiguredConnector> {
 
 fn servo() -> DispatcherRef {
     let (spec, dispatcher) = Dispatcher::spec("servo".into(), Bus::with_standard_events());
-    Root::start("root", move |children| {
+    let root = Root::start("root", move |children| {
         children.start(spec.clone());
         Ok(())
     });
+    dispatcher.room_for_more(root.reference());
     dispatcher
 }
 

@@ -82,7 +82,7 @@ async fn names_that_are_taken_or_break_a_rule_change_nothing() {
         assert_eq!(error.unwrap_err().to_string(), told);
     }
     assert_eq!(present(&troupe).await, ["a", "b"]);
-    assert!(troupe.dispatcher.newcomers_tree().is_none());
+    assert_eq!(troupe.root.snapshot().children.len(), 3);
     assert_eq!(troupe.world.happened(), Vec::<String>::new());
     assert_eq!(troupe.child("a").restarts, 0);
 }
@@ -101,9 +101,7 @@ async fn on_a_running_servo_it_attaches_and_starts_and_answers() {
         ["new:comer attach", "new:comer startup"]
     );
     assert_eq!(present(&troupe).await, ["a", "b", "new:comer"]);
-    let tree = troupe.dispatcher.newcomers_tree().unwrap();
-    assert_eq!(tree.children.len(), 1);
-    assert_eq!(tree.children[0].state, State::Running);
+    assert_eq!(troupe.child("new:comer").state, State::Running);
     let again = troupe.dispatcher.add_connector(new(&troupe, "new:comer"));
     assert_eq!(
         again.await.unwrap_err().to_string(),
@@ -154,14 +152,7 @@ async fn one_that_cannot_attach_or_start_is_gone_again() {
         "connector 'newcomer' was not added, because its attach failed: newcomer: no room"
     );
     assert_eq!(present(&troupe).await, ["a"]);
-    assert!(
-        troupe
-            .dispatcher
-            .newcomers_tree()
-            .unwrap()
-            .children
-            .is_empty()
-    );
+    assert!(!troupe.has_child("newcomer") && !troupe.has_child("parent:child"));
 
     *troupe.world.attach.lock().unwrap() = None;
     troupe.world.farewells.lock().unwrap().clear();
@@ -176,14 +167,7 @@ async fn one_that_cannot_attach_or_start_is_gone_again() {
         ["newcomer shutdown", "newcomer detach"]
     );
     assert_eq!(present(&troupe).await, ["a"]);
-    assert!(
-        troupe
-            .dispatcher
-            .newcomers_tree()
-            .unwrap()
-            .children
-            .is_empty()
-    );
+    assert!(!troupe.has_child("newcomer") && !troupe.has_child("parent:child"));
 
     // The name is free, and `a` has never noticed.
     *troupe.world.startup.lock().unwrap() = None;
@@ -208,11 +192,7 @@ async fn one_that_is_given_up_half_way_is_gone_again() {
     let given_up = tokio::time::timeout(Duration::from_millis(50), added).await;
     assert!(given_up.is_err());
     assert_eq!(troupe.dispatcher.bus().connectors(), ["a".into()]);
-    eventually("the newcomer has ended", || {
-        let tree = troupe.dispatcher.newcomers_tree();
-        tree.is_some_and(|tree| tree.children.is_empty())
-    })
-    .await;
+    eventually("the newcomer has ended", || !troupe.has_child("newcomer")).await;
 }
 
 #[actix_rt::test]
@@ -250,14 +230,7 @@ async fn who_is_removed_takes_its_leave_and_part_in_nothing_more() {
         ["newcomer shutdown", "newcomer detach"]
     );
     assert_eq!(present(&troupe).await, ["a", "b"]);
-    assert!(
-        troupe
-            .dispatcher
-            .newcomers_tree()
-            .unwrap()
-            .children
-            .is_empty()
-    );
+    assert!(!troupe.has_child("newcomer") && !troupe.has_child("parent:child"));
 
     // One that the servo began with, too. It does not come back.
     troupe.dispatcher.remove_connector("a").await.unwrap();
@@ -371,14 +344,7 @@ async fn children_come_and_go_with_their_parent() {
     let added = troupe.dispatcher.add_connector(new(&troupe, "parent"));
     added.await.unwrap_err();
     assert_eq!(present(&troupe).await, ["a"]);
-    assert!(
-        troupe
-            .dispatcher
-            .newcomers_tree()
-            .unwrap()
-            .children
-            .is_empty()
-    );
+    assert!(!troupe.has_child("newcomer") && !troupe.has_child("parent:child"));
 }
 
 #[actix_rt::test]
@@ -400,5 +366,11 @@ async fn newcomers_end_with_their_servo() {
     let added = troupe.dispatcher.add_connector(new(&troupe, "newcomer"));
     added.await.unwrap();
     troupe.root.shutdown(SECOND * 10).await.unwrap();
-    assert!(troupe.dispatcher.newcomers_tree().is_none());
+    assert!(!troupe.has_child("newcomer"));
+    let late = troupe.dispatcher.add_connector(new(&troupe, "late"));
+    assert!(late.await.is_err());
+    assert_eq!(
+        troupe.dispatcher.bus().connectors(),
+        ["a", "newcomer"].map(Arc::from)
+    );
 }

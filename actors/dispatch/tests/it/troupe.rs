@@ -251,6 +251,7 @@ impl Troupe {
             }
             Ok(())
         });
+        dispatcher.room_for_more(root.reference());
         eventually("all mounted", || {
             let is_up = |child: &Snapshot| child.state == State::Running;
             let children = root.snapshot().children;
@@ -267,6 +268,10 @@ impl Troupe {
     /// Another of the same kind.
     pub(crate) fn another(&self) -> Arc<dyn ConfiguredConnector> {
         another(&self.world)
+    }
+
+    pub(crate) fn has_child(&self, name: &str) -> bool {
+        self.root.snapshot().find(&format!("root/{name}")).is_some()
     }
 
     pub(crate) fn child(&self, name: &str) -> Snapshot {

@@ -12,7 +12,7 @@ use servo_dispatch::{
 use servo_doubles::{Script, ScriptedOptimizer};
 use servo_messages::EventError;
 
-use crate::stage::{Act, SERVO, Setting, Stage};
+use crate::stage::{Act, SERVO, Setting, Stage, eventually};
 
 fn probe(stage: &Stage, name: &str) -> NewConnector {
     NewConnector::new(name, stage.spec.connectors[0].1.clone())
@@ -35,6 +35,45 @@ fn connectors(stage: &Stage) -> Vec<String> {
     names.iter().map(ToString::to_string).collect()
 }
 
+fn children(stage: &Stage) -> Vec<String> {
+    let tree = stage.root.snapshot();
+    let servo = tree.find(&format!("root/assembly/{SERVO}")).unwrap();
+    let paths = servo.children.iter().map(|child| &child.path);
+    paths
+        .map(|path| path.rsplit('/').next().unwrap().to_owned())
+        .collect()
+}
+
+#[actix_rt::test]
+async fn who_came_stays_and_who_left_stays_away_when_the_servo_is_restarted() {
+    let stage = running().await;
+    for name in ["newcomer", "passing"] {
+        let added = stage.handle.add_connector(probe(&stage, name)).await;
+        added.unwrap();
+    }
+    for name in ["a", "passing"] {
+        stage.handle.remove_connector(name).await.unwrap();
+    }
+    assert_eq!(connectors(&stage), ["b", "newcomer"]);
+    for restarts in 1..=2 {
+        let tree = stage.root.reference();
+        let restarted = tree.restart_child("assembly", crate::stage::LONG).await;
+        restarted.unwrap();
+        stage.seen("HELLO", restarts + 1).await;
+        eventually("both are back", || {
+            connectors(&stage) == ["b", "newcomer"]
+                && stage.times("newcomer startup") == restarts + 1
+        })
+        .await;
+        assert_eq!(stage.times("newcomer detach"), restarts);
+        assert_eq!(stage.times("a attach"), 1);
+    }
+    // It can be told to leave still.
+    stage.handle.remove_connector("newcomer").await.unwrap();
+    assert_eq!(connectors(&stage), ["b"]);
+    assert_eq!(children(&stage), ["dispatcher", "b", "optimizer"]);
+}
+
 #[actix_rt::test]
 async fn one_that_joins_attaches_starts_and_answers() {
     let stage = running().await;
@@ -53,6 +92,11 @@ async fn one_that_joins_attaches_starts_and_answers() {
         .unwrap();
     assert!(stage.position("newcomer attach") < stage.position("newcomer startup"));
     assert_eq!(stage.times("a attach"), 1);
+    // It is one of the servo's children, for `servo tree` as well.
+    assert_eq!(
+        children(&stage),
+        ["dispatcher", "a", "b", "optimizer", "newcomer"]
+    );
     stage.end("bye").await;
     // It takes its leave with the others, ahead of GOODBYE.
     assert_eq!(stage.times("newcomer shutdown"), 1);

@@ -38,6 +38,35 @@ async fn children_stop_one_by_one_last_started_first() {
 }
 
 #[actix_rt::test]
+async fn one_may_take_leave_ahead_of_those_started_after_it() {
+    tokio::time::pause();
+    let journal = Journal::default();
+    let shared = journal.clone();
+    let root = root_with(move |children| {
+        children.stop_order(StopOrder::After("envoy"));
+        children.start(failing_with("a", Manners::Obeys, &shared));
+        children.start(failing_with("envoy", Manners::Takes(SECOND), &shared));
+    });
+    tokio::time::sleep(SECOND).await;
+    let late = failing_with("late", Manners::Obeys, &journal);
+    root.reference().start_child(late, SECOND).await.unwrap();
+    tokio::time::sleep(SECOND).await;
+    journal.lock().unwrap().clear();
+    root.shutdown(SECOND * 10).await.unwrap();
+    assert_eq!(
+        *journal.lock().unwrap(),
+        [
+            "envoy asked",
+            "envoy down",
+            "late asked",
+            "late down",
+            "a asked",
+            "a down"
+        ]
+    );
+}
+
+#[actix_rt::test]
 async fn independent_children_may_stop_together() {
     tokio::time::pause();
     let root = root_with(|children| {
