@@ -15,7 +15,12 @@
 //! | 44 | `service_levels.rs`, but for empty series |
 //! | 45 | `diagnostics.rs`, but for a long log |
 
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    sync::{LazyLock, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -29,6 +34,54 @@ mod progress;
 mod reaching;
 mod retrying;
 
+/// Items that mostly wait. They do so side by side, however few tests may run at a time.
+const PATIENT: &[(&str, fn())] = &[
+    ("item_17", commands::forms_of_sleep),
+    ("item_42", ending::a_dry_run),
+    ("item_45", ending::diagnostics_of_a_long_log),
+    ("item_24", progress::heartbeats_of_a_silent_connector),
+    ("item_18", retrying::unknown_commands_are_no_reason_to_hurry),
+    ("item_19", retrying::answers_that_are_no_commands),
+    (
+        "item_27",
+        retrying::a_servo_that_was_replaced_is_silent_and_can_be_ended,
+    ),
+    ("item_28", retrying::a_refused_servo_asks_seldom_and_resumes),
+    ("item_29", retrying::retry_after_not_found_and_redirects),
+    ("item_30", retrying::a_completion_is_said_until_it_is_heard),
+    (
+        "item_31",
+        retrying::an_optimizer_that_is_away_for_longer_than_its_budget,
+    ),
+    ("item_33", retrying::hello_has_a_budget_or_none),
+];
+
+static STARTED: LazyLock<Mutex<BTreeMap<&str, JoinHandle<()>>>> = LazyLock::new(|| {
+    let started = PATIENT
+        .iter()
+        .map(|(name, item)| (*name, thread::spawn(item)));
+    Mutex::new(started.collect())
+});
+
+/// Whether all tests are run, so that each of the patient ones will wait for its own thread.
+fn all_run() -> bool {
+    std::env::args().len() == 1
+}
+
+/// Runs `item`, one of the patient ones, or waits for its end if it has been started beside others.
+fn side_by_side(name: &str, item: fn()) {
+    if !all_run() {
+        return item();
+    }
+    let started = STARTED.lock().unwrap().remove(name);
+    let started = started
+        .unwrap_or_else(|| panic!("{name} is not among the patient ones"))
+        .join();
+    if let Err(panic) = started {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 /// Measures for as long as it is told to, and nothing.
 const WAIT: &str = "wait: {measure_enabled: true}\n";
 /// Measures nothing, at once.
@@ -36,6 +89,9 @@ const NO_WAIT: &str = "wait: {measure_enabled: false}\n";
 
 /// A document for the servo named `name`; `more` are its other stanzas.
 fn document(name: &str, optimizer: &ScriptedOptimizer, more: &str) -> String {
+    if all_run() {
+        LazyLock::force(&STARTED);
+    }
     format!(
         "name: {name}\noptimizer: {{id: example.com/{name}, token: token-of-{name}, base_url: \"{}\"}}\n{more}",
         optimizer.base_url()

@@ -233,6 +233,10 @@ fn item_16_an_unknown_key_in_a_condition() {
 /// §23 item 17; `actors/servo/tests/it/times.rs` sleeps for as long as it takes.
 #[test]
 fn item_17_forms_of_sleep() {
+    side_by_side("item_17", forms_of_sleep);
+}
+
+pub(super) fn forms_of_sleep() {
     let script = Script::new()
         .then(json!({"cmd": "SLEEP", "param": {"duration": -5}}))
         .then(json!({"cmd": "SLEEP", "param": {"duration": "2s"}}));

@@ -10,6 +10,10 @@ use crate::bench::wait;
 /// §23 item 42
 #[test]
 fn item_42_a_dry_run() {
+    side_by_side("item_42", a_dry_run);
+}
+
+pub(super) fn a_dry_run() {
     let check = |fault: Option<Fault>, variables: &[(&str, &str)]| {
         let optimizer = ScriptedOptimizer::start(Script::new());
         if let Some(fault) = fault {
@@ -50,6 +54,10 @@ const OUTPUT: &str = "/accounts/example.com/applications/app/assets/opsani.com/d
 /// §23 item 45: what is sent stays below 1 MiB however much has been logged.
 #[test]
 fn item_45_diagnostics_of_a_long_log() {
+    side_by_side("item_45", diagnostics_of_a_long_log);
+}
+
+pub(super) fn diagnostics_of_a_long_log() {
     let answer = |body: Value| TargetAnswer::Http {
         status: 200,
         latency: Duration::ZERO,

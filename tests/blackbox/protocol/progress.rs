@@ -51,6 +51,10 @@ fn item_23_reports_of_progress() {
 /// §23 item 24
 #[test]
 fn item_24_heartbeats_of_a_silent_connector() {
+    side_by_side("item_24", heartbeats_of_a_silent_connector);
+}
+
+pub(super) fn heartbeats_of_a_silent_connector() {
     let prometheus = PrometheusDouble::start();
     let answer = Box::new(PrometheusAnswer::Constant(1.0));
     prometheus.answer("q", PrometheusAnswer::Late(seconds(5.0), answer));

@@ -1,6 +1,6 @@
 //! Where requests go, and with what: items 1 to 8, and 46.
 
-use std::{fs, thread, time::Instant};
+use std::{fs, time::Instant};
 
 use base64::Engine as _;
 use servo_doubles::{Fault, HttpRequest, HttpTarget, On, TargetAnswer};

@@ -1,6 +1,6 @@
 //! Optimizers that answer nonsense, nothing, or that they will not: items 18, 19 and 27 to 34.
 
-use std::{thread, time::Instant};
+use std::time::Instant;
 
 use servo_doubles::{Fault, On};
 
@@ -9,6 +9,10 @@ use super::*;
 /// §23 item 18
 #[test]
 fn item_18_unknown_commands_are_no_reason_to_hurry() {
+    side_by_side("item_18", unknown_commands_are_no_reason_to_hurry);
+}
+
+pub(super) fn unknown_commands_are_no_reason_to_hurry() {
     let script = (0..20).fold(Script::new(), |script, _| {
         script.then(json!({"cmd": "DANCE", "cmd_uid": "u1", "param": {}}))
     });
@@ -26,6 +30,10 @@ fn item_18_unknown_commands_are_no_reason_to_hurry() {
 /// §23 item 19
 #[test]
 fn item_19_answers_that_are_no_commands() {
+    side_by_side("item_19", answers_that_are_no_commands);
+}
+
+pub(super) fn answers_that_are_no_commands() {
     let answers = [
         Fault::Answer(json!({"status": "ok"})),
         Fault::html(),
@@ -63,6 +71,13 @@ fn item_19_answers_that_are_no_commands() {
 /// §23 item 27; the whole hour: `actors/servo/tests/it/times.rs`.
 #[test]
 fn item_27_a_servo_that_was_replaced_is_silent_and_can_be_ended() {
+    side_by_side(
+        "item_27",
+        a_servo_that_was_replaced_is_silent_and_can_be_ended,
+    );
+}
+
+pub(super) fn a_servo_that_was_replaced_is_silent_and_can_be_ended() {
     let ons = [
         On::event("WHATS_NEXT"),
         On::progress("MEASUREMENT"),
@@ -100,6 +115,10 @@ fn item_27_a_servo_that_was_replaced_is_silent_and_can_be_ended() {
 /// §23 item 28
 #[test]
 fn item_28_a_refused_servo_asks_seldom_and_resumes() {
+    side_by_side("item_28", a_refused_servo_asks_seldom_and_resumes);
+}
+
+pub(super) fn a_refused_servo_asks_seldom_and_resumes() {
     let optimizer = ScriptedOptimizer::start(Script::new().describe("d1"));
     optimizer.inject(On::event("WHATS_NEXT").always(), Fault::status(401));
     let session = Session::with(optimizer, WAIT);
@@ -117,6 +136,10 @@ fn item_28_a_refused_servo_asks_seldom_and_resumes() {
 /// §23 item 29
 #[test]
 fn item_29_retry_after_not_found_and_redirects() {
+    side_by_side("item_29", retry_after_not_found_and_redirects);
+}
+
+pub(super) fn retry_after_not_found_and_redirects() {
     let faults = [
         Fault::retry_after(503, "7"),
         Fault::status(404),
@@ -145,6 +168,10 @@ fn item_29_retry_after_not_found_and_redirects() {
 /// §23 item 30
 #[test]
 fn item_30_a_completion_is_said_until_it_is_heard() {
+    side_by_side("item_30", a_completion_is_said_until_it_is_heard);
+}
+
+pub(super) fn a_completion_is_said_until_it_is_heard() {
     let optimizer = ScriptedOptimizer::start(Script::new().describe("d1"));
     optimizer.inject(On::completion("DESCRIPTION").times(3), Fault::status(503));
     let session = Session::with(optimizer, WAIT);
@@ -171,6 +198,13 @@ fn item_30_a_completion_is_said_until_it_is_heard() {
 /// §23 item 31
 #[test]
 fn item_31_an_optimizer_that_is_away_for_longer_than_its_budget() {
+    side_by_side(
+        "item_31",
+        an_optimizer_that_is_away_for_longer_than_its_budget,
+    );
+}
+
+pub(super) fn an_optimizer_that_is_away_for_longer_than_its_budget() {
     let script = || Script::new().idle(sleep(json!(0.2)));
     let optimizer = ScriptedOptimizer::start(script());
     let address = optimizer.address();
@@ -213,6 +247,10 @@ fn item_32_a_request_that_is_never_answered_is_made_again() {
 /// §23 item 33
 #[test]
 fn item_33_hello_has_a_budget_or_none() {
+    side_by_side("item_33", hello_has_a_budget_or_none);
+}
+
+pub(super) fn hello_has_a_budget_or_none() {
     let unwelcome = || {
         let optimizer = ScriptedOptimizer::start(Script::new());
         optimizer.inject(On::event("HELLO").always(), Fault::status(500));
