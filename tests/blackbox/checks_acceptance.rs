@@ -145,6 +145,34 @@ fn connectors_shut_down_and_detach_before_goodbye() {
     bench.assert_nothing_left(SOON);
 }
 
+/// Item 20.
+#[test]
+fn several_servos_have_an_optimizer_each() {
+    let optimizer = optimizer();
+    let one = document("one", &optimizer, "");
+    for (second, told) in [
+        (
+            "name: two\nconnectors: []\n".to_owned(),
+            "cannot configure a multi-servo assembly without an optimizer specified in each config",
+        ),
+        (one.clone(), "document 1 is named \"one\" too"),
+        (
+            one.replace("name: one", "name: two"),
+            "document 1 has the optimizer example.com/one too",
+        ),
+    ] {
+        let bench = Bench::new();
+        bench.write("servo.yaml", &format!("{one}---\n{second}"));
+        for arguments in [&["run"][..], &["run", "--dry-run"], &["validate"]] {
+            bench
+                .run(arguments)
+                .assert_code(1)
+                .assert_stderr(&["document 2", told]);
+        }
+    }
+    assert_eq!(optimizer.events(), Vec::<String>::new());
+}
+
 /// Item 38.
 #[test]
 fn a_dry_run_against_an_optimizer_that_answers() {
