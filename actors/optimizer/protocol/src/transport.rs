@@ -220,9 +220,9 @@ impl Transport {
         let https = variable("HTTPS_PROXY", "https_proxy");
         let all = variable("ALL_PROXY", "all_proxy");
         let proxies = [
-            http.map(|proxy| Proxy::http(proxy)),
-            https.map(|proxy| Proxy::https(proxy)),
-            all.map(|proxy| Proxy::all(proxy)),
+            http.map(Proxy::http),
+            https.map(Proxy::https),
+            all.map(Proxy::all),
         ];
         // Empty or unusable ones count as none, as without Kubernetes.
         let usable = proxies.into_iter().flatten().flatten();
