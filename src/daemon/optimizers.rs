@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, HashMap, hash_map::Entry},
     fmt,
-    num::NonZeroUsize,
     path::PathBuf,
     sync::Arc,
 };
@@ -99,14 +98,10 @@ impl Optimizers {
         Ok(())
     }
 
-    /// The same with so many requests to one `host:port` at once
-    /// ([`crate::config::OptimizerLimits`]).
+    /// The same behind `limits` ([`crate::config::OptimizerLimits`]).
     #[must_use]
-    pub fn limited(self, requests: NonZeroUsize) -> Self {
-        Self {
-            limits: HostLimits::new(requests),
-            ..self
-        }
+    pub fn limited(self, limits: HostLimits) -> Self {
+        Self { limits, ..self }
     }
 
     /// The same with somebody who is told of each request to an optimizer over HTTP.
@@ -215,6 +210,8 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use servo_doubles::{Script, ScriptedOptimizer};
+    use std::num::NonZeroUsize;
+
     use servo_protocol::{Event, PostError, Request, Response};
 
     use super::*;
@@ -261,7 +258,7 @@ mod tests {
         let file = dir.path().join("connection.yaml");
         let content = format!("Authorization: Bearer filed\nEndpoint: {url}/\nTenantId: t\n");
         std::fs::write(&file, content).unwrap();
-        let mut optimizers = Optimizers::default().limited(NonZeroUsize::MIN);
+        let mut optimizers = Optimizers::default().limited(HostLimits::new(NonZeroUsize::MIN));
         for (stanza, credential) in [
             (
                 format!("{{optimizer_id: a, base_url: '{url}', token: given}}"),

@@ -10,6 +10,7 @@ use futures_util::{StreamExt, future, stream::FuturesUnordered};
 use servo_assembly::{AssemblyError, Phase, Polling, ServoHandle, ServoStatus};
 use servo_dispatch::Registry;
 use servo_embedded::{StudyResult, TrialEvent};
+use servo_protocol::HostLimits;
 use servo_supervision::Exit;
 use thiserror::Error;
 use tokio::{sync::Semaphore, time::Instant};
@@ -176,9 +177,17 @@ pub async fn run(
     };
     fleet.quit();
     let count = fleet.assembly().len();
+    let by = match &ended {
+        Ok(Ended::Signal { signal, .. }) => Some(signal.name()),
+        Ok(Ended::Quit) => Some("asked to over HTTP"),
+        _ => None,
+    };
+    if let Some(by) = by {
+        tracing::info!("shutting down ({by}): {}", servos_say_goodbye(count));
+    }
     fleet
         .service()
-        .stopping(&format!("{reason}: {count} servos say GOODBYE"));
+        .stopping(&format!("{reason}: {}", servos_say_goodbye(count)));
     fleet.assembly().set_goodbye_reason(reason);
     tokio::select! {
         () = fleet.supervision().shutdown() => {}
@@ -192,7 +201,17 @@ pub async fn run(
     // Servos hold clients; those of one that did not end in time keep the file open, which loses
     // nothing: every trial is on disk before it counts.
     let _ = tokio::time::timeout(CLOSE, fleet.close()).await;
+    if by.is_some() {
+        tracing::info!("shut down in {:.1}s", ending.elapsed().as_secs_f64());
+    }
     ended
+}
+
+fn servos_say_goodbye(count: usize) -> String {
+    match count {
+        1 => "1 servo says GOODBYE".to_owned(),
+        _ => format!("{count} servos say GOODBYE"),
+    }
 }
 
 /// The fleet that is to take up `servos`.
@@ -218,15 +237,15 @@ async fn fleet(
         .arbiters
         .map_or(processors, NonZeroUsize::get)
         .min(most);
-    let requests = plan.daemon.optimizer.max_concurrent_requests;
-    let metrics = Arc::new(Metrics::default());
+    let limits = HostLimits::new(plan.daemon.optimizer.max_concurrent_requests);
+    let metrics = Arc::new(Metrics::of(limits.clone()));
     let bound = Bound::of(&plan.daemon.admin)?;
     let setup = Setup {
         daemon: plan.daemon.clone(),
         source: plan.source.clone(),
         unfit: plan.unfit.clone(),
         optimizers: Optimizers::default()
-            .limited(requests)
+            .limited(limits)
             .observed(metrics.clone()),
         outfit: Outfit {
             polling,

@@ -108,7 +108,7 @@ fn ready_reloading_and_stopping() {
     servo.signal(Signal::TERM);
     let stopping = manager.next("STOPPING=1");
     assert!(
-        stopping.contains("STATUS=SIGTERM: 1 servos say GOODBYE"),
+        stopping.contains("STATUS=SIGTERM: 1 servo says GOODBYE"),
         "{stopping}"
     );
     servo.ended(SOON).assert_code(0);

@@ -64,7 +64,7 @@ pub(super) async fn servos(
     State(app): State<App>,
     query: Result<Query<ServosQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(query) = query.map_err(|error| bad_query(&error))?;
     if query.limit > MOST {
         let text = format!(
             "limit={}: there are at most {MOST} servos in one answer, ask for the next with offset",
@@ -102,6 +102,16 @@ pub(super) async fn servos(
         answer.matched += 1;
     }
     Ok(Json(answer).into_response())
+}
+
+fn bad_query(error: &QueryRejection) -> Problem {
+    let text = error.body_text();
+    let why = text
+        .rsplit_once("query string: ")
+        .map_or(&*text, |(_, why)| why);
+    Problem::bad_request(format!(
+        "the query cannot be used: {why}: /api/v1/openapi.json says what it may hold"
+    ))
 }
 
 /// Whether `sought`, in lower case, is in `name`.
@@ -202,7 +212,6 @@ pub(super) async fn reload(State(app): State<App>) -> Result<Response, Problem> 
 }
 
 pub(super) async fn quit(State(app): State<App>) -> Response {
-    tracing::info!("shutting down: asked to over HTTP");
     app.fleet.quit();
     Json(json!({"result": "shutting down"})).into_response()
 }
@@ -217,7 +226,7 @@ pub(super) async fn tree(
     State(app): State<App>,
     query: Result<Query<TreeQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| Problem::bad_request(error.body_text()))?;
+    let Query(query) = query.map_err(|error| bad_query(&error))?;
     let _one_of_few = turn(&app.turns.trees, "the tree").await?;
     let fleet = app.fleet.clone();
     let told = app.blocking(move || {

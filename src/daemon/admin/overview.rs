@@ -37,7 +37,7 @@ pub(super) struct Overview {
     servos: HashMap<Arc<str>, Standing>,
     /// Connectors of all servos by state.
     pub(super) connectors: BTreeMap<&'static str, u64>,
-    /// Restarts of all of these.
+    /// Restarts of all of these, and of those before them as far as they were seen: never less than before.
     pub(super) connector_restarts: u64,
 }
 
@@ -123,6 +123,38 @@ impl Overview {
             this.servos.insert(servo.name.as_str().into(), standing);
         }
         this
+    }
+
+    /// The same after `before`: what connectors of then had been restarted counts on when they, or the
+    /// servo that they were of, are gone.
+    fn after(mut self, before: &Self) -> Self {
+        let present = |servo: &str, name: &str| {
+            let parts = &self.servos.get(servo)?.parts;
+            let part = parts.iter().find(|part| &*part.name == name)?;
+            Some(part.restarts)
+        };
+        let now = self.connectors_restarts();
+        let mut lost = before
+            .connector_restarts
+            .saturating_sub(before.connectors_restarts());
+        for (servo, standing) in &before.servos {
+            for part in standing.parts.iter().filter(|part| part.restarts > 0) {
+                // One that counts less than before is another one of the same name.
+                let goes_on = present(servo, &part.name).is_some_and(|now| now >= part.restarts);
+                if part.is_connector() && !goes_on {
+                    lost += part.restarts;
+                }
+            }
+        }
+        self.connector_restarts = lost + now;
+        self
+    }
+
+    /// Restarts of the connectors that it knows.
+    fn connectors_restarts(&self) -> u64 {
+        let parts = self.servos.values().flat_map(|standing| &standing.parts);
+        let connectors = parts.filter(|part| part.is_connector());
+        connectors.map(|part| part.restarts).sum()
     }
 
     /// What it says of `servo`; nothing of one that is newer.
@@ -223,11 +255,14 @@ impl Overviews {
         {
             return latest;
         }
-        let fleet = self.fleet.clone();
+        let (fleet, before) = (self.fleet.clone(), self.latest());
         let walk = move || {
             let begun = Instant::now();
             let tree = fleet.tree();
-            let overview = Overview::of(&tree, Duration::ZERO);
+            let mut overview = Overview::of(&tree, Duration::ZERO);
+            if let Some(before) = before {
+                overview = overview.after(&before);
+            }
             Overview {
                 cost: begun.elapsed(),
                 ..overview
@@ -270,6 +305,43 @@ mod tests {
             doing: None,
             open_turns: Vec::new(),
             children,
+        }
+    }
+
+    fn restarted(servos: &[(&str, &str, u64)]) -> Overview {
+        let servos = servos.iter().map(|(servo, connector, restarts)| Snapshot {
+            restarts: 7,
+            ..node(
+                servo,
+                State::Running,
+                vec![Snapshot {
+                    restarts: *restarts,
+                    ..node(connector, State::Running, Vec::new())
+                }],
+            )
+        });
+        let assembly = node("assembly", State::Running, servos.collect());
+        let tree = node("servo", State::Running, vec![assembly]);
+        Overview::of(&tree, Duration::ZERO)
+    }
+
+    #[test]
+    fn what_connectors_were_restarted_never_gets_less() {
+        let mut overview = restarted(&[("a", "wait", 3), ("b", "web", 2), ("b2", "dispatcher", 9)]);
+        assert_eq!(overview.connector_restarts, 5);
+        let steps: [(&[(&str, &str, u64)], u64); 6] = [
+            // One goes on, one was replaced and restarted once since.
+            (&[("a", "wait", 4), ("b", "web", 1)], 7),
+            (&[("a", "wait", 4), ("b", "web", 1)], 7),
+            // A servo is removed; another connector has its place.
+            (&[("b", "other", 0)], 7),
+            (&[], 7),
+            (&[("a", "wait", 0)], 7),
+            (&[("a", "wait", 1)], 8),
+        ];
+        for (servos, total) in steps {
+            overview = restarted(servos).after(&overview);
+            assert_eq!(overview.connector_restarts, total, "{servos:?}");
         }
     }
 

@@ -52,6 +52,7 @@ fn reading(app: &App, overview: &Overview) -> Reading {
                 servos: servos as u64,
             })
             .collect(),
+        requests: app.metrics.requests(),
         restarts: servo_supervision::restarts(),
         connections: app.connections.open(),
         process: Process::read(),

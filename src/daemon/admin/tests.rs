@@ -209,7 +209,7 @@ fn a_connector_that_panics_fails_nothing_but_itself() {
         assert_eq!(world.get("/readyz").await.0, 200);
         let (_, metrics) = world.get("/metrics").await;
         assert!(
-            metrics.contains("servo_connector_restarts 1.0\n"),
+            metrics.contains("servo_connector_restarts_total 1\n"),
             "{metrics}"
         );
         assert!(!metrics.contains("servo_restarts_total{cause=\"panicked\"} 0\n"));

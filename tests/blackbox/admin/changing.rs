@@ -186,7 +186,19 @@ fn quitting_ends_in_order() {
         (answer.status, answer.json()),
         (200, json!({"result": "shutting down"}))
     );
-    daemon.running.ended(SOON).assert_code(0);
+    let ended = daemon.running.ended(SOON);
+    ended.assert_code(0);
+    let told: Vec<&str> = ended
+        .stderr
+        .lines()
+        .filter(|l| l.contains("servo::daemon::run:"))
+        .collect();
+    assert_eq!(told.len(), 2, "{ended}");
+    assert!(
+        told[0].ends_with("shutting down (asked to over HTTP): 1 servo says GOODBYE"),
+        "{ended}"
+    );
+    assert!(told[1].contains("shut down in 0."), "{ended}");
     let goodbye = optimizer.received().pop().unwrap();
     assert_eq!(
         (goodbye.event.as_str(), &goodbye.param["reason"]),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::json;
-use servo_doubles::{Script, ScriptedOptimizer};
+use servo_doubles::{Fault, On, Script, ScriptedOptimizer};
 
 use super::{Daemon, TOKEN, client::ask_with, document, one};
 use crate::bench::{Bench, SOON, skipped, wait};
@@ -133,7 +133,9 @@ fn metrics_that_prometheus_accepts() {
         "servo_optimizer_outage_servos gauge",
         "servo_restarts_total counter",
         "servo_connectors gauge",
-        "servo_connector_restarts gauge",
+        "servo_optimizer_requests_in_flight gauge",
+        "servo_optimizer_requests_waiting gauge",
+        "servo_connector_restarts_total counter",
         "servo_arbiter_servos gauge",
         "servo_admin_requests_total counter",
         "process_cpu_seconds_total counter",
@@ -250,6 +252,10 @@ fn servos_are_paged_and_found() {
         ("limit=-1", "limit"),
         ("limit=99999999999999999999", "limit"),
         ("offset=x", "offset"),
+        (
+            "offset=-1",
+            "the query cannot be used: offset: invalid digit",
+        ),
         ("state=happy", "sleeping"),
         ("limit=1&limit=2", "limit"),
     ] {
@@ -349,4 +355,25 @@ fn the_support_archive() {
         }
     }
     daemon.end();
+}
+
+/// What waits before a server that is slow, and what is on the way there.
+#[test]
+fn requests_that_wait_for_a_busy_host_are_told() {
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    optimizer.inject(On::any().always(), Fault::Stall);
+    let bench = Bench::new();
+    let documents: Vec<String> = (0..5)
+        .map(|i| document(&format!("team-{i}"), &optimizer, ""))
+        .collect();
+    bench.write("servo.yaml", &documents.join("---\n"));
+    bench.write("servo.toml", "[optimizer]\nmax_concurrent_requests = 2\n");
+    let daemon = Daemon::start(bench);
+    let host = optimizer.address();
+    let waiting = format!("servo_optimizer_requests_waiting{{host=\"{host}\"}}");
+    let in_flight = format!("servo_optimizer_requests_in_flight{{host=\"{host}\"}}");
+    wait("three wait for two", SOON, || {
+        let seen = (daemon.metric(&in_flight), daemon.metric(&waiting));
+        (seen == (Some(2.0), Some(3.0))).then_some(())
+    });
 }

@@ -61,7 +61,7 @@ pub use self::{
     endpoint::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource},
     envelope::{Event, EventName, Goodbye, Hello, Operation, Progress, Report, Request},
     http::HttpOptimizer,
-    limits::HostLimits,
+    limits::{HostLimits, HostTraffic},
     observer::{RequestObserver, RequestOutcome},
     outage::Outage,
     response::{OptimizerStatus, Response, StatusReply, UnreadableResponse},

@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     fmt,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -31,7 +34,22 @@ pub(crate) struct Host {
     name: Box<str>,
     most: NonZeroUsize,
     gate: Semaphore,
+    waiting: AtomicUsize,
 }
+
+/// What is going on at the gate before one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostTraffic {
+    /// `host:port`.
+    pub host: String,
+    /// Requests on the way.
+    pub in_flight: usize,
+    /// Requests that wait until one of these is done.
+    pub waiting: usize,
+}
+
+/// Counts as waiting until it is dropped, however the wait ends.
+struct Waiting<'a>(&'a AtomicUsize);
 
 /// Nobody came out of the gate in time.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +84,18 @@ impl HostLimits {
         self.gates.most
     }
 
+    /// What is going on at each gate that is in use, in no order. Takes as long as there are gates, and
+    /// holds nobody up.
+    pub fn traffic(&self) -> Vec<HostTraffic> {
+        let known = self
+            .gates
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let hosts = known.values().filter_map(Weak::upgrade);
+        hosts.map(|host| host.traffic()).collect()
+    }
+
     /// The gate before the server of `url`. It is forgotten with its last user.
     pub(crate) fn host(&self, url: &Url) -> Arc<Host> {
         let name = format!(
@@ -90,6 +120,7 @@ impl HostLimits {
             name: name.clone(),
             most: self.gates.most,
             gate: Semaphore::new(self.gates.most.get()),
+            waiting: AtomicUsize::new(0),
         });
         known.insert(name, Arc::downgrade(&host));
         host
@@ -118,11 +149,20 @@ impl Host {
         &self.name
     }
 
+    fn traffic(&self) -> HostTraffic {
+        HostTraffic {
+            host: self.name.to_string(),
+            in_flight: self.most.get() - self.gate.available_permits().min(self.most.get()),
+            waiting: self.waiting.load(Ordering::Relaxed),
+        }
+    }
+
     /// Waits until one more request may go, first come first served. Dropping the permit lets the next one go.
     pub(crate) async fn enter(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Crowded> {
         if let Ok(permit) = self.gate.try_acquire() {
             return Ok(permit);
         }
+        let _waiting = Waiting::at(&self.waiting);
         match tokio::time::timeout(patience, self.gate.acquire()).await {
             Ok(Ok(permit)) => Ok(permit),
             // It is never closed.
@@ -138,6 +178,21 @@ impl Host {
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
+    }
+}
+
+// === impl Waiting ===
+
+impl<'a> Waiting<'a> {
+    fn at(count: &'a AtomicUsize) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -170,6 +225,44 @@ mod tests {
             limits.host(&url(&format!("http://c:{port}/")));
         }
         assert!(limits.gates.known.lock().unwrap().len() <= 4);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_on_the_way_and_those_that_wait_are_counted_however_they_end() {
+        let limits = HostLimits::new(NonZeroUsize::new(2).unwrap());
+        let host = limits.host(&url("http://a/"));
+        let gone = limits.host(&url("http://b/"));
+        drop(gone);
+        let traffic = |in_flight, waiting| {
+            assert_eq!(
+                limits.traffic(),
+                [HostTraffic {
+                    host: "a:80".to_owned(),
+                    in_flight,
+                    waiting
+                }]
+            );
+        };
+        traffic(0, 0);
+        let minute = Duration::from_secs(60);
+        let first = host.enter(minute).await.unwrap();
+        let second = host.enter(minute).await.unwrap();
+        traffic(2, 0);
+        let mut waits: Vec<_> = (0..3).map(|_| Box::pin(host.enter(minute))).collect();
+        for wait in &mut waits {
+            assert!(futures_util::poll!(wait).is_pending());
+        }
+        traffic(2, 3);
+        // One is given up, one gets in, one waits too long.
+        drop(waits.pop());
+        traffic(2, 2);
+        drop(first);
+        let third = waits.remove(0).await.unwrap();
+        traffic(2, 1);
+        assert!(waits.remove(0).await.is_err());
+        traffic(2, 0);
+        drop((second, third));
+        traffic(0, 0);
     }
 
     #[tokio::test(start_paused = true)]

@@ -11,19 +11,21 @@ mod process;
 mod reading;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
 
 use prometheus_client::metrics::{counter::Counter, family::Family, histogram::Histogram};
 use servo_assembly::{CommandOutcome, ServoObserver};
-use servo_protocol::{EventName, Operation, RequestObserver, RequestOutcome, TransportKind};
+use servo_protocol::{
+    EventName, HostLimits, Operation, RequestObserver, RequestOutcome, TransportKind,
+};
 
 pub(super) use exposition::Format;
 use labels::{AdminRequest, Command, Event, Host, OfOperation, Request};
 pub(super) use process::Process;
-pub(super) use reading::{Arbiter, OfServo, Reading, Reloads};
+pub(super) use reading::{Arbiter, OfServo, Reading, Reloads, Requests};
 
 /// Optimizers told apart by `host:port`; all others are `other`.
 const HOSTS: usize = 20;
@@ -48,6 +50,8 @@ pub struct Metrics {
     admin_requests: Family<AdminRequest, Counter>,
     admin_duration: Histogram,
     hosts: RwLock<BTreeSet<Arc<str>>>,
+    /// The gates that requests to optimizers wait at.
+    limits: HostLimits,
 }
 
 impl Default for Metrics {
@@ -60,11 +64,31 @@ impl Default for Metrics {
             admin_requests: Family::default(),
             admin_duration: Histogram::new(REQUEST_BUCKETS),
             hosts: RwLock::default(),
+            limits: HostLimits::default(),
         }
     }
 }
 
 impl Metrics {
+    /// Nothing yet, with requests to optimizers that go through the gates of `limits`.
+    pub fn of(limits: HostLimits) -> Self {
+        Self {
+            limits,
+            ..Self::default()
+        }
+    }
+
+    /// The requests to optimizers that are on the way or wait now, by the label of their host.
+    pub(super) fn requests(&self) -> BTreeMap<Arc<str>, Requests> {
+        let mut by_host = BTreeMap::<_, Requests>::new();
+        for traffic in self.limits.traffic() {
+            let of = by_host.entry(self.host(&traffic.host)).or_default();
+            of.in_flight += traffic.in_flight as u64;
+            of.waiting += traffic.waiting as u64;
+        }
+        by_host
+    }
+
     /// A request to the admin server was answered. `path` is a route, not what somebody asked for.
     pub(super) fn admin_request(
         &self,

@@ -32,7 +32,7 @@ impl Process {
             cpu_seconds: stat.map(|s| s.ticks as f64 / ticks),
             resident_bytes: stat.map(|s| s.resident_pages * page),
             virtual_bytes: stat.map(|s| s.virtual_bytes),
-            open_fds: fs::read_dir("/proc/self/fd").ok().map(|d| d.count() as u64),
+            open_fds: open_fds(),
             max_fds: fs::read_to_string("/proc/self/limits")
                 .ok()
                 .and_then(|limits| max_open_files(&limits)),
@@ -41,6 +41,12 @@ impl Process {
                 .and_then(|s| Some(boot_seconds()? as f64 + s.start_ticks as f64 / ticks)),
         }
     }
+}
+
+fn open_fds() -> Option<u64> {
+    let entries = fs::read_dir("/proc/self/fd").ok()?.count() as u64;
+    // One is for the look itself.
+    Some(entries.saturating_sub(1))
 }
 
 /// What `/proc/self/stat` says, as `man 5 proc` numbers it.

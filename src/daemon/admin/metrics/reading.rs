@@ -1,6 +1,6 @@
 //! What stands at the moment when the metrics are asked for.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use prometheus_client::{
     collector::Collector,
@@ -24,11 +24,13 @@ pub(in super::super) struct Reading {
     pub(in super::super) states: BTreeMap<&'static str, u64>,
     /// Servos whose optimizers do not answer.
     pub(in super::super) outages: u64,
+    /// Requests to optimizers by host.
+    pub(in super::super) requests: BTreeMap<Arc<str>, Requests>,
     /// Restarts of actors, by cause.
     pub(in super::super) restarts: RestartCounts,
     /// Connectors by the word of their state in the tree.
     pub(in super::super) connectors: BTreeMap<&'static str, u64>,
-    /// Restarts of the connectors that run now.
+    /// Restarts of connectors, of those that are gone too.
     pub(in super::super) connector_restarts: u64,
     pub(in super::super) arbiters: Vec<Arbiter>,
     /// Connections to the admin server.
@@ -49,6 +51,14 @@ pub(in super::super) struct Reloads {
     pub(in super::super) last_success_seconds: f64,
     /// 48 bits of the running configuration's hash, which a float holds.
     pub(in super::super) hash: u64,
+}
+
+/// Requests to one host.
+#[derive(Debug, Clone, Copy, Default)]
+pub(in super::super) struct Requests {
+    pub(in super::super) in_flight: u64,
+    /// For one of those in flight to be done.
+    pub(in super::super) waiting: u64,
 }
 
 /// One thread for servos.
@@ -158,6 +168,7 @@ fn happened(servo: &mut Registry, metrics: &Metrics) {
         admin_requests,
         admin_duration,
         hosts: _,
+        limits: _,
     } = metrics;
     servo.register(
         "commands",
@@ -245,6 +256,7 @@ fn stands(servo: &mut Registry, reading: &Reading) {
         "Servos whose optimizers do not answer",
         reading.outages as f64,
     );
+    requests(servo, reading);
     let restarts = reading.restarts;
     labelled(
         servo,
@@ -280,11 +292,12 @@ fn stands(servo: &mut Registry, reading: &Reading) {
         "state",
         reading.connectors.iter().map(|(s, n)| (*s, *n as f64)),
     );
-    gauge(
+    values(
         servo,
         "connector_restarts",
-        "Restarts of the connectors that run now",
-        reading.connector_restarts as f64,
+        "Restarts of connectors that were seen by who asked for metrics or states",
+        None,
+        vec![(Vec::new(), reading.connector_restarts)],
     );
     let arbiters = reading.arbiters.iter().enumerate();
     labelled(
@@ -301,6 +314,27 @@ fn stands(servo: &mut Registry, reading: &Reading) {
         reading.connections as f64,
     );
     of_servos(servo, reading);
+}
+
+fn requests(servo: &mut Registry, reading: &Reading) {
+    let by_host = |of: fn(&Requests) -> u64| {
+        let hosts = reading.requests.iter();
+        hosts.map(move |(host, requests)| (host.to_string(), of(requests) as f64))
+    };
+    labelled(
+        servo,
+        "optimizer_requests_in_flight",
+        "Requests to optimizers that are on the way",
+        "host",
+        by_host(|requests| requests.in_flight),
+    );
+    labelled(
+        servo,
+        "optimizer_requests_waiting",
+        "Requests to optimizers that wait, as optimizer.max_concurrent_requests to their host are on the way",
+        "host",
+        by_host(|requests| requests.waiting),
+    );
 }
 
 fn of_servos(servo: &mut Registry, reading: &Reading) {
