@@ -101,7 +101,7 @@ const HEADERS: [&str; 9] = [
 
 fn row(servo: &Servo) -> [String; 9] {
     [
-        servo.name.clone(),
+        words::one_line(&servo.name),
         brief(&words::state_in_full(servo)),
         age(servo.since_seconds),
         brief(&words::operation(servo)),

@@ -68,6 +68,18 @@ fn the_status_of_all() {
 }
 
 #[test]
+fn a_servo_takes_one_line_whatever_its_name() {
+    let daemon = AdminDouble::start(vec![servo("two\nlines")]);
+    let ended = ask(&daemon.url(), &["status"]);
+    ended.assert_code(0);
+    let last = ended.stdout.lines().last().unwrap();
+    assert!(
+        last.starts_with("two lines") && last.contains("polling"),
+        "{ended}"
+    );
+}
+
+#[test]
 fn the_status_for_programs() {
     let daemon = three();
     let ended = ask(&daemon.url(), &["status", "-o", "json"]);

@@ -198,6 +198,18 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    #[test]
+    fn a_wait_is_told_in_figures_that_can_be_read() {
+        for (nanoseconds, told) in [
+            (2_641_004_665, "waiting for 2.6s"),
+            (310_177_936, "waiting for 310ms"),
+            (300_000_000_000, "waiting for 5m"),
+        ] {
+            let duration = Duration::from_nanos(nanoseconds);
+            assert_eq!(Phase::Waiting { duration }.to_string(), told);
+        }
+    }
+
     fn half_done(percent: f64, schedule: Option<Schedule>) -> CommandStatus {
         CommandStatus {
             operation: Operation::Measure,

@@ -14,8 +14,11 @@ use super::{
 };
 use crate::{
     config::{FileContents, OptimizerConfig, ServoConfig},
-    daemon::Unfit,
+    daemon::{Unfit, logging::one_line},
 };
+
+/// Of servos that are added at once, so many are named in the log.
+const NAMED: usize = 10;
 
 /// How long documents may take to be looked through, and the files that they name to be read.
 const LOOKING: Duration = Duration::from_secs(30);
@@ -136,7 +139,7 @@ impl Inner {
         if self.members.len() > 1 {
             crate::daemon::logging::name_servos(true);
         }
-        tracing::info!("added while running: {}", added.join(", "));
+        tracing::info!("added while running: {}", some_of(&added));
         Ok(added)
     }
 
@@ -238,7 +241,7 @@ impl Inner {
         }
         self.close_unused(affairs).await;
         self.configuration_changed();
-        tracing::info!("removed while running: {name}");
+        tracing::info!("removed while running: {}", one_line(name));
         Ok(())
     }
 
@@ -255,5 +258,37 @@ impl Inner {
             futures_util::future::join_all(unused.into_iter().map(TrialFile::close)).await;
         }
         self.publish_studies(&affairs.clients);
+    }
+}
+
+/// The names, on one line and not too many.
+fn some_of(names: &[Arc<str>]) -> String {
+    let named: Vec<String> = names
+        .iter()
+        .take(NAMED)
+        .map(|name| one_line(name))
+        .collect();
+    let named = named.join(", ");
+    match names.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named} and {more} more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_servos_take_one_line_however_many_they_are() {
+        let names =
+            |count| -> Vec<Arc<str>> { (0..count).map(|i| format!("s{i}").into()).collect() };
+        assert_eq!(some_of(&names(2)), "s0, s1");
+        assert_eq!(
+            some_of(&["a\nERROR".into(), "b/c ü".into()]),
+            "a\\nERROR, b/c ü"
+        );
+        let many = some_of(&names(2000));
+        assert!(many.ends_with("s8, s9 and 1990 more"), "{many}");
     }
 }
