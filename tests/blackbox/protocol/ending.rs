@@ -84,8 +84,8 @@ pub(super) fn diagnostics_of_a_long_log() {
     optimizer.set(answer(sleep(json!(3600))));
     optimizer.set_path(CHECK, answer(json!({"data": "SEND"})));
     let sent = wait("diagnostics", Duration::from_secs(60), || {
-        let all = optimizer.last_requests().into_iter();
-        all.filter(|r| r.path() == OUTPUT).next_back()
+        let mut all = optimizer.last_requests().into_iter();
+        all.rfind(|r| r.path() == OUTPUT)
     });
     let size = sent.body.len();
     assert!((100 << 10..1 << 20).contains(&size), "{size}");
