@@ -17,8 +17,16 @@ pub const TOP_LEVEL: [&str; 8] = [
     "checks",
 ];
 
-/// Names that no connector may bear beside those in [`TOP_LEVEL`].
-pub(super) const RESERVED: [&str; 5] = ["control", "measure", "adjust", "optimization", "servo"];
+/// Names that no connector may bear beside those in [`TOP_LEVEL`]. The servo's own dispatcher stands beside its connectors in
+/// the tree.
+pub(super) const RESERVED: [&str; 6] = [
+    "control",
+    "measure",
+    "adjust",
+    "optimization",
+    "servo",
+    "dispatcher",
+];
 
 /// A connector by its name.
 pub type Route = (String, ConnectorType);

@@ -243,6 +243,7 @@ prom2: {}
 fn names_that_no_connector_may_have() {
     for (connectors, word, rule) in [
         ("{settings: wait}", "settings", "is reserved"),
+        ("{dispatcher: wait}", "dispatcher", "is reserved"),
         ("{ab: wait}", "ab", "is not a valid connector name"),
         (
             "{my alias: wait}",

@@ -132,6 +132,9 @@ const START: Duration = Duration::from_secs(30);
 const FAREWELL: Duration = Duration::from_secs(12);
 const FAREWELL_GRACE: Duration = Duration::from_secs(2);
 
+/// What a servo's supervisor runs beside connectors.
+const OWN_PARTS: [&str; 2] = ["dispatcher", "optimizer"];
+
 /// Takes a connector off its servo again unless all went well.
 struct Probation<'a> {
     dispatcher: &'a DispatcherRef,
@@ -160,6 +163,8 @@ impl NewConnector {
             Some(
                 "names may only contain alphanumeric characters, hyphens, slashes, periods, colons, and underscores",
             )
+        } else if OWN_PARTS.contains(&&*self.name) {
+            Some("parts of the servo itself are called `dispatcher` and `optimizer`")
         } else {
             None
         }

@@ -72,6 +72,12 @@ async fn names_that_are_taken_or_break_a_rule_change_nothing() {
             format!("invalid name {LONG:?}: names have 3 to 128 characters"),
         ),
         (
+            "dispatcher",
+            "invalid name \"dispatcher\": parts of the servo itself are called `dispatcher` and \
+             `optimizer`"
+                .to_owned(),
+        ),
+        (
             "a b",
             "invalid name \"a b\": names may only contain alphanumeric characters, hyphens, \
              slashes, periods, colons, and underscores"
