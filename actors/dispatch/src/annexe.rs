@@ -18,6 +18,8 @@ struct Changes {
 struct Newcomer {
     name: Arc<str>,
     origin: Origin,
+    /// Whether it is here to stay: it has come up.
+    settled: bool,
 }
 
 /// Who had a connector join.
@@ -34,7 +36,19 @@ impl Annexe {
     }
 
     pub(crate) fn add(&self, name: Arc<str>, origin: Origin) {
-        self.changes().newcomers.push(Newcomer { name, origin });
+        self.changes().newcomers.push(Newcomer {
+            name,
+            origin,
+            settled: false,
+        });
+    }
+
+    pub(crate) fn settle(&self, name: &str) {
+        let mut changes = self.changes();
+        let mut newcomers = changes.newcomers.iter_mut();
+        if let Some(newcomer) = newcomers.find(|it| *it.name == *name) {
+            newcomer.settled = true;
+        }
     }
 
     /// A connector of that name is gone.
@@ -73,8 +87,8 @@ impl Annexe {
     pub(crate) fn legacy(&self) -> (Vec<NewConnector>, Vec<Arc<str>>) {
         let changes = self.changes();
         let joined = changes.newcomers.iter().filter_map(|it| match &it.origin {
-            Origin::Outside(new) => Some(new.clone()),
-            Origin::Connector(_) => None,
+            Origin::Outside(new) if it.settled => Some(new.clone()),
+            Origin::Outside(_) | Origin::Connector(_) => None,
         });
         (joined.collect(), changes.departed.clone())
     }

@@ -290,7 +290,11 @@ impl DispatcherRef {
                 children,
             });
             match mounted {
-                Ok(()) => self.annexe().add(new.name.clone(), Origin::Outside(new)),
+                Ok(()) => {
+                    let name = new.name.clone();
+                    self.annexe().add(name.clone(), Origin::Outside(new));
+                    self.annexe().settle(&name);
+                }
                 Err(error) => {
                     tracing::error!(servo = %self.servo(), connector = %new.name, "a connector that had joined the servo is not there after its restart: {error}");
                 }
@@ -379,6 +383,7 @@ impl DispatcherRef {
             return Err(error);
         }
         self.homes().settle(&name, Tenure::Settled);
+        self.annexe().settle(&name);
         probation.passed = true;
         tracing::info!(servo = %self.servo(), connector = %name, "connector added");
         Ok(ConnectorHandle {
