@@ -16,7 +16,7 @@ use servo_protocol::OptimizerClient;
 use tokio::time::{Instant, timeout};
 
 use super::{
-    AT_A_TIME, Affairs, Fleet, Inner, Loaded, ReloadRefused, Reloaded, Trigger,
+    AT_A_TIME, Affairs, ChangeError, Fleet, Inner, Loaded, ReloadRefused, Reloaded, Trigger,
     clients::{StudiesByFile, studies_of},
     members::{Examiner, From, Member, shared_optimizer},
     trial_file::TrialFile,
@@ -83,6 +83,12 @@ impl Fleet {
                     inner.service.ready(&text);
                 }
                 outcome
+            }
+            // Nothing is wrong: whoever replaces files while a program ends need not be woken.
+            Err(error @ ChangeError::ShuttingDown) => {
+                let refused = ReloadRefused::new(error.to_string());
+                tracing::info!("{refused}");
+                return Err(refused);
             }
             Err(error) => Err(ReloadRefused::new(error.to_string())),
         };

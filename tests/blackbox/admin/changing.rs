@@ -1,7 +1,10 @@
 //! What is changed over HTTP: servos, the configuration, the end.
 
+use std::time::Duration;
+
+use rustix::process::Signal;
 use serde_json::json;
-use servo_doubles::{Script, ScriptedOptimizer};
+use servo_doubles::{Fault, On, Script, ScriptedOptimizer};
 
 use super::{TOKEN, client::ask_with, document, one};
 use crate::bench::{SOON, wait};
@@ -203,5 +206,36 @@ fn quitting_ends_in_order() {
     assert_eq!(
         (goodbye.event.as_str(), &goodbye.param["reason"]),
         ("GOODBYE", &json!("shutdown"))
+    );
+}
+
+/// A reload that comes too late is no error of anybody.
+#[test]
+fn a_reload_while_the_program_ends_is_refused_without_alarm() {
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    let mut daemon = one(&optimizer);
+    daemon.until("/api/v1/servos/solo", |s| {
+        (s["state"] == "sleeping").then_some(())
+    });
+    optimizer.inject(
+        On::event("GOODBYE").always(),
+        Fault::Delay(Duration::from_secs(2)),
+    );
+    daemon.running.signal(Signal::TERM);
+    let told = |what: &'static str| move |_: &str, log: &str| log.contains(what).then_some(());
+    daemon
+        .running
+        .until("it ends", SOON, told("shutting down (SIGTERM)"));
+    let answer = daemon.ask("POST", "/-/reload");
+    assert!(
+        answer.error().contains("shutting down"),
+        "{}",
+        answer.text()
+    );
+    let ended = daemon.running.ended(SOON);
+    ended.assert_code(0);
+    assert!(
+        ended.stderr.contains("reload refused") && !ended.stderr.contains("| ERROR"),
+        "{ended}"
     );
 }
