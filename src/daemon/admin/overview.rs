@@ -329,7 +329,8 @@ mod tests {
     fn what_connectors_were_restarted_never_gets_less() {
         let mut overview = restarted(&[("a", "wait", 3), ("b", "web", 2), ("b2", "dispatcher", 9)]);
         assert_eq!(overview.connector_restarts, 5);
-        let steps: [(&[(&str, &str, u64)], u64); 6] = [
+        type Running = &'static [(&'static str, &'static str, u64)];
+        let steps: [(Running, u64); 6] = [
             // One goes on, one was replaced and restarted once since.
             (&[("a", "wait", 4), ("b", "web", 1)], 7),
             (&[("a", "wait", 4), ("b", "web", 1)], 7),
