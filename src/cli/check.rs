@@ -129,7 +129,7 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         .collect();
     check(context, subjects, refused, arguments.output, several)?;
     if arguments.run {
-        run::go(context, fit, several, &run::How::default())?;
+        run::go(context, fit, several, &run::How::default(), run::listen()?)?;
     }
     Ok(())
 }

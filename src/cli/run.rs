@@ -70,6 +70,8 @@ pub(super) struct How {
 }
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
+    // Before the configuration is read, which may take a second.
+    let requests = listen()?;
     let mut how = How {
         output: arguments.output,
         polls: match (arguments.no_poll, arguments.interactive) {
@@ -107,7 +109,13 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         return Ok(());
     }
     how.unfit = unfit;
-    go(context, servos, several, &how)
+    go(context, servos, several, &how, requests)
+}
+
+/// Listens for what may be asked of a running program.
+pub(super) fn listen() -> Result<daemon::Requests, Failure> {
+    daemon::Requests::listen()
+        .map_err(|e| Failure::Failed(format!("cannot listen to signals: {e}")))
 }
 
 /// The servos that can run, and the names of the others. What keeps these from it is logged.
@@ -133,6 +141,7 @@ pub(super) fn go(
     servos: Vec<ServoConfig>,
     several: bool,
     how: &How,
+    requests: daemon::Requests,
 ) -> Result<(), Failure> {
     let output = how.output;
     let plan = Plan {
@@ -156,7 +165,7 @@ pub(super) fn go(
         .all(|servo| matches!(servo.optimizer, Some(OptimizerConfig::Embedded(_))));
     let mut progress = Progress::new(studies && output == Output::Table, several, context.colour);
     let mut tried = BTreeSet::new();
-    let ended = daemon::block_on(daemon::run(servos, plan, |study| match study {
+    let ended = daemon::block_on(daemon::run(servos, plan, requests, |study| match study {
         Study::Trial(event) => {
             progress.trial(&event);
             tried.insert(event.optimizer);

@@ -24,7 +24,7 @@ pub use fleet::Fleet;
 pub use logging::InitError;
 pub use optimizers::{OptimizerError, Optimizers};
 pub use run::{Plan, Polls, RunError, Study, run};
-pub use signals::{Signal, Signals};
+pub use signals::{Requests, Signal, Signals};
 pub use tree::{StartError, Tree, block_on, servo_spec};
 
 /// What this program calls itself to optimizers: product and version.

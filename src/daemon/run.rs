@@ -21,7 +21,7 @@ use super::{
     logging,
     operator::Person,
     optimizers::{OptimizerError, Optimizers},
-    signals::{Requests, Signal, Signals},
+    signals::{Asked, Requests, Signal, Signals},
     tree::{StartError, Tree},
     watch,
 };
@@ -144,11 +144,14 @@ pub enum RunError {
 pub async fn run(
     servos: Vec<ServoConfig>,
     plan: Plan,
+    requests: Requests,
     mut observe: impl FnMut(Study),
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
-    let mut reloads = Requests::to_reload()?;
-    let mut dumps = Requests::for_tree()?;
+    let Requests {
+        mut reload,
+        mut tree,
+    } = requests;
     let operator = match plan.polls {
         Polls::Asking => Some(Person::at_stdin()?),
         Polls::Always | Polls::Never => None,
@@ -164,8 +167,8 @@ pub async fn run(
             }),
             () = fleet.quitting() => Ok(Ended::Quit),
             exit = fleet.supervision().ended() => Err(RunError::Tree(exit)),
-            never = reload(&mut reloads, &fleet) => match never {},
-            never = dump_tree(&mut dumps, &fleet) => match never {},
+            never = reload_when(&mut reload, &fleet) => match never {},
+            never = dump_tree(&mut tree, &fleet) => match never {},
             never = watch::watch(&fleet) => match never {},
             never = live(&fleet) => match never {},
         }
@@ -309,18 +312,18 @@ fn is_finite(servo: &ServoConfig) -> bool {
 }
 
 /// Reads the configuration again whenever SIGHUP asks for it. One that comes meanwhile is remembered.
-async fn reload(requests: &mut Requests, fleet: &Fleet) -> Infallible {
+async fn reload_when(asked: &mut Asked, fleet: &Fleet) -> Infallible {
     loop {
-        requests.next().await;
+        asked.next().await;
         // It has told how it went.
         let _ = fleet.reload(Trigger::Signal).await;
     }
 }
 
 /// Logs the supervision tree whenever SIGUSR1 asks for it.
-async fn dump_tree(requests: &mut Requests, fleet: &Fleet) -> Infallible {
+async fn dump_tree(asked: &mut Asked, fleet: &Fleet) -> Infallible {
     loop {
-        requests.next().await;
+        asked.next().await;
         let fleet = fleet.clone();
         // With thousands of servos it takes its time.
         let dump = tokio::task::spawn_blocking(move || fleet.supervision().log());

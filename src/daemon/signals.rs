@@ -59,27 +59,41 @@ impl Signals {
     }
 }
 
-/// Listens for a signal that asks for something, which would end the program otherwise.
+/// Listens for signals that ask for something, which would end the program otherwise.
 #[derive(Debug)]
-pub(super) struct Requests(unix::Signal);
+pub struct Requests {
+    /// SIGHUP: read the configuration again.
+    pub(super) reload: Asked,
+    /// SIGUSR1: log the supervision tree.
+    pub(super) tree: Asked,
+}
+
+/// A signal that asks for something.
+#[derive(Debug)]
+pub(super) struct Asked(unix::Signal);
 
 impl Requests {
-    /// For SIGHUP: read the configuration again. From now on it does not end the program.
+    /// From now on these signals do not end the program; those that come before anybody waits for
+    /// them are kept. Needs no runtime: a program that still reads its configuration can be asked
+    /// already to read it again.
     ///
     /// # Errors
     /// When the system refuses.
-    pub(super) fn to_reload() -> io::Result<Self> {
-        unix::signal(SignalKind::hangup()).map(Self)
+    pub fn listen() -> io::Result<Self> {
+        // What is installed here outlives the runtime that installs it.
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_io()
+            .build()?;
+        let _inside = runtime.enter();
+        let listen = |kind| unix::signal(kind).map(Asked);
+        Ok(Self {
+            reload: listen(SignalKind::hangup())?,
+            tree: listen(SignalKind::user_defined1())?,
+        })
     }
+}
 
-    /// For SIGUSR1: log the supervision tree. From now on it does not end the program.
-    ///
-    /// # Errors
-    /// When the system refuses.
-    pub(super) fn for_tree() -> io::Result<Self> {
-        unix::signal(SignalKind::user_defined1()).map(Self)
-    }
-
+impl Asked {
     /// Waits for the next one. Those that came since the last time are one.
     pub(super) async fn next(&mut self) {
         // There is no end of signals.

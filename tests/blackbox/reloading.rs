@@ -101,6 +101,32 @@ fn end(servo: Running) -> Ended {
     ended
 }
 
+/// The configuration is a pipe, so that the moment is known in which it is read.
+#[test]
+fn a_program_that_still_reads_its_configuration_can_be_told_to_read_it_again() {
+    let optimizer = idle();
+    let bench = Bench::new();
+    let pipe = bench.path("servo.yaml");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let mut servo = bench.start(&["run"]);
+    // Opening it waits for the reader.
+    let mut first = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    servo.signal(Signal::HUP);
+    let text = document("a", &optimizer, "");
+    bench.write("next.yaml", &text);
+    fs::rename(bench.path("next.yaml"), pipe).unwrap();
+    first.write_all(text.as_bytes()).unwrap();
+    drop(first);
+    let outcome = next_outcome(&mut servo, 0);
+    assert!(
+        outcome.starts_with("reload finished: +0 ~0 -0 =1 in "),
+        "{outcome}"
+    );
+    until_event(&optimizer, "WHATS_NEXT");
+    end(servo);
+}
+
 #[test]
 fn what_changes_changes_and_nothing_else_notices() {
     let (same, changed, removed, added) = (measuring("3s"), idle(), idle(), idle());
