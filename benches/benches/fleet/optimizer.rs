@@ -13,7 +13,7 @@ use servo_doubles::{FleetFigures, FleetOptimizer, Orders, Temper};
 use crate::subject::Subject;
 
 /// What the second start is told apart by.
-pub const ARGUMENT: &str = "be-the-optimizer";
+pub(crate) const ARGUMENT: &str = "be-the-optimizer";
 
 #[derive(Debug, Serialize, Deserialize)]
 enum Word {
@@ -26,14 +26,14 @@ enum Word {
 }
 
 /// An optimizer in a process of its own. Ends when dropped.
-pub struct Optimizer {
+pub(crate) struct Optimizer {
     child: Child,
     pipes: RefCell<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
-    pub base_url: String,
+    pub(crate) base_url: String,
 }
 
 /// The second process.
-pub fn child() {
+pub(crate) fn child() {
     let optimizer = FleetOptimizer::start(Orders::Sleep(Duration::from_secs(3600))).unwrap();
     println!("{}", optimizer.base_url());
     for line in std::io::stdin().lines() {
@@ -51,7 +51,7 @@ pub fn child() {
 }
 
 impl Optimizer {
-    pub fn start(orders: Orders) -> Self {
+    pub(crate) fn start(orders: Orders) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .arg(ARGUMENT)
             .stdin(Stdio::piped())
@@ -76,32 +76,32 @@ impl Optimizer {
         serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap()
     }
 
-    pub fn order(&self, orders: Orders) {
+    pub(crate) fn order(&self, orders: Orders) {
         self.say(&Word::Order(orders));
     }
 
-    pub fn treat(&self, temper: Temper) {
+    pub(crate) fn treat(&self, temper: Temper) {
         self.say(&Word::Treat(temper));
     }
 
-    pub fn vanish(&self) {
+    pub(crate) fn vanish(&self) {
         self.say(&Word::Vanish);
     }
 
-    pub fn come_back(&self) {
+    pub(crate) fn come_back(&self) {
         self.say(&Word::Return);
     }
 
-    pub fn reset(&self) {
+    pub(crate) fn reset(&self) {
         self.say(&Word::Reset);
     }
 
-    pub fn figures(&self) -> FleetFigures {
+    pub(crate) fn figures(&self) -> FleetFigures {
         self.say(&Word::Figures)
     }
 
     /// The figures as soon as they are as wanted; none when they are not in time.
-    pub fn until(
+    pub(crate) fn until(
         &self,
         within: Duration,
         subject: &mut Subject,

@@ -39,7 +39,7 @@ fn start(optimizer: &Optimizer, documents: &str, environment: &[(&str, &str)]) -
 }
 
 /// The optimizer goes, and comes back.
-pub fn outage(bars: &mut Bars) {
+pub(crate) fn outage(bars: &mut Bars) {
     let gone = std::env::var("FLEET_OUTAGE").map_or(60, |seconds| seconds.parse().unwrap());
     println!("{SERVOS} servos, optimizer gone for {gone} s:");
     // They ask often enough to notice.
@@ -102,7 +102,7 @@ pub fn outage(bars: &mut Bars) {
 }
 
 /// One servo of many is changed.
-pub fn reload(bars: &mut Bars) {
+pub(crate) fn reload(bars: &mut Bars) {
     println!("{SERVOS} servos, one is changed by SIGHUP while each measures for 5 s at a time:");
     let optimizer = Optimizer::start(Orders::Measure(Duration::from_secs(5)));
     // They wait for as long as they are told to; the changed one will not.
@@ -164,7 +164,7 @@ pub fn reload(bars: &mut Bars) {
 }
 
 /// SIGTERM while all are at work, and while the optimizer is gone.
-pub fn shutdown(bars: &mut Bars) {
+pub(crate) fn shutdown(bars: &mut Bars) {
     println!("{SERVOS} servos are ended:");
     let (optimizer, mut subject) = fleet(Orders::Measure(Duration::ZERO), &[]);
     sleep(Duration::from_secs(3));
@@ -209,7 +209,7 @@ pub fn shutdown(bars: &mut Bars) {
 }
 
 /// What people and Prometheus look at.
-pub fn admin(bars: &mut Bars) {
+pub(crate) fn admin(bars: &mut Bars) {
     println!("{SERVOS} servos are looked at:");
     let port = TcpListener::bind("127.0.0.1:0")
         .and_then(|listener| listener.local_addr())

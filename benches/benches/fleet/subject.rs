@@ -14,19 +14,19 @@ use tempfile::TempDir;
 
 /// Which program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Servo,
     Servox,
 }
 
 /// A running program. Killed when dropped.
-pub struct Subject {
+pub(crate) struct Subject {
     child: Child,
     folder: TempDir,
 }
 
 /// Where ServoX is, if anywhere.
-pub fn servox() -> Option<PathBuf> {
+pub(crate) fn servox() -> Option<PathBuf> {
     let environment = std::env::var_os("SERVOX_VENV")?;
     let program = PathBuf::from(environment).join("bin/servo");
     assert!(program.exists(), "SERVOX_VENV has no {}", program.display());
@@ -34,7 +34,7 @@ pub fn servox() -> Option<PathBuf> {
 }
 
 /// A file of `servos` servos that do nothing but wait.
-pub fn documents(servos: usize, base_url: &str) -> String {
+pub(crate) fn documents(servos: usize, base_url: &str) -> String {
     let mut text = String::new();
     for n in 0..servos {
         document(&mut text, n, base_url, false);
@@ -42,7 +42,7 @@ pub fn documents(servos: usize, base_url: &str) -> String {
     text
 }
 
-pub fn document(text: &mut String, n: usize, base_url: &str, measure_enabled: bool) {
+pub(crate) fn document(text: &mut String, n: usize, base_url: &str, measure_enabled: bool) {
     writeln!(
         text,
         "---\nname: servo-{n}\noptimizer:\n  id: dev.opsani.com/app-{n}\n  token: token-{n}\n  base_url: {base_url}\n\
@@ -52,7 +52,7 @@ pub fn document(text: &mut String, n: usize, base_url: &str, measure_enabled: bo
 }
 
 impl Subject {
-    pub fn start(kind: Kind, documents: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(kind: Kind, documents: &str, environment: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("servo.yaml"), documents).unwrap();
         let (program, arguments): (_, &[&str]) = match kind {
@@ -81,23 +81,23 @@ impl Subject {
         Self { child, folder }
     }
 
-    pub fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
     }
 
     /// The end of its log.
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(5)..].join("\n")
     }
 
     /// Whether its log has a line with this in it.
-    pub fn has_logged(&self, text: &str) -> Option<String> {
+    pub(crate) fn has_logged(&self, text: &str) -> Option<String> {
         let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
         log.lines()
             .rev()
@@ -106,7 +106,7 @@ impl Subject {
     }
 
     /// Bytes in memory.
-    pub fn resident(&self) -> usize {
+    pub(crate) fn resident(&self) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
         let status = status.unwrap_or_default();
         let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -115,7 +115,7 @@ impl Subject {
     }
 
     /// Processor time of all threads, in steps of 10 ms.
-    pub fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
         let stat = stat.unwrap_or_default();
         let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -124,13 +124,13 @@ impl Subject {
         Duration::from_millis(ticks * 10)
     }
 
-    pub fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         let pid = Pid::from_raw(self.child.id().cast_signed()).unwrap();
         kill_process(pid, signal).unwrap();
     }
 
     /// Ends it by SIGTERM; tells how long that took, and how it ended if it did in time.
-    pub fn end(&mut self, within: Duration) -> (Duration, Option<ExitStatus>) {
+    pub(crate) fn end(&mut self, within: Duration) -> (Duration, Option<ExitStatus>) {
         let began = Instant::now();
         self.signal(Signal::TERM);
         while began.elapsed() < within {

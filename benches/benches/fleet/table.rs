@@ -34,7 +34,7 @@ struct Row {
     goodbyes: u64,
 }
 
-pub fn table(bars: &mut Bars) {
+pub(crate) fn table(bars: &mut Bars) {
     let sizes: Vec<usize> = match std::env::var("FLEET_SIZES") {
         Ok(sizes) => sizes.split(',').map(|n| n.parse().unwrap()).collect(),
         Err(_) => SIZES.to_vec(),
@@ -231,14 +231,14 @@ fn judge(bars: &mut Bars, ours: &[Row], theirs: &[Row]) {
     }
 }
 
-pub fn seconds(time: Duration) -> String {
+pub(crate) fn seconds(time: Duration) -> String {
     format!("{:.2} s", time.as_secs_f64())
 }
 
-pub fn millis(time: Duration) -> String {
+pub(crate) fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-pub fn mib(bytes: usize) -> String {
+pub(crate) fn mib(bytes: usize) -> String {
     format!("{:.1} MiB", bytes as f64 / 1048576.0)
 }
