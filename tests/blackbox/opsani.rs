@@ -187,7 +187,8 @@ fn signals_that_ask_for_something_do_not_end_it() {
     servo.signal(Signal::USR1);
     servo.signal(Signal::HUP);
     servo.until("both are told of", SOON, |_, log| {
-        (log.contains("supervision tree") && log.contains("reload finished: +0 ~0 -0 =1 in ")).then_some(())
+        (log.contains("supervision tree") && log.contains("reload finished: +0 ~0 -0 =1 in "))
+            .then_some(())
     });
     servo.signal(Signal::TERM);
     let ended = servo.ended(Duration::from_secs(10));

@@ -181,11 +181,7 @@ impl fmt::Display for Phase {
                 // It is of the odd length that chance makes it.
                 let step = if duration.as_secs() > 0 { 100 } else { 1 };
                 let rounded = Duration::from_millis(duration.as_millis() as u64 / step * step);
-                write!(
-                    f,
-                    "waiting for {}",
-                    servo_messages::Duration::from(rounded)
-                )
+                write!(f, "waiting for {}", servo_messages::Duration::from(rounded))
             }
             Phase::ShuttingDown => f.write_str("shutting down"),
             other => f.write_str(other.name()),

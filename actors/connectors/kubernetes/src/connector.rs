@@ -58,7 +58,14 @@ deployments:
 
     /// `spec/kubernetes.md`: the tuning pod is made ahead of a measurement.
     fn foreseen(_: &KubernetesConfig) -> Vec<(&'static str, Stage)> {
-        let on = ["attach", "detach", "describe", "components", "adjust", "check"];
+        let on = [
+            "attach",
+            "detach",
+            "describe",
+            "components",
+            "adjust",
+            "check",
+        ];
         let on = on.into_iter().map(|event| (event, Stage::On));
         on.chain([("measure", Stage::Before)]).collect()
     }

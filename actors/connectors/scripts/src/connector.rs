@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use servo_dispatch::{BoxError, ConfigProblem, Connector, ConnectorContext, Metadata, Routes, Stage};
+use servo_dispatch::{
+    BoxError, ConfigProblem, Connector, ConnectorContext, Metadata, Routes, Stage,
+};
 
 use crate::{config::ScriptsConfig, validation};
 
