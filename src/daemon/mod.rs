@@ -8,6 +8,7 @@ mod diagnostics;
 mod fitness;
 pub mod fleet;
 pub mod logging;
+mod open_files;
 mod operator;
 mod optimizers;
 mod own_check;

@@ -18,7 +18,7 @@ use tokio::{sync::Semaphore, time::Instant};
 use super::{
     admin::{self, AdminError, Bound, Metrics},
     fleet::{ConfigurationSource, Fleet, Outfit, Setup, Trigger},
-    logging,
+    logging, open_files,
     operator::Person,
     optimizers::{OptimizerError, Optimizers},
     signals::{Asked, Requests, Signal, Signals},
@@ -148,6 +148,7 @@ pub async fn run(
     mut observe: impl FnMut(Study),
 ) -> Result<Ended, RunError> {
     let mut signals = Signals::listen()?;
+    open_files::allow(plan.daemon.optimizer.max_concurrent_requests.get());
     let Requests {
         mut reload,
         mut tree,

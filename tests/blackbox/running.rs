@@ -55,6 +55,26 @@ fn connected_without_taking_commands() {
     assert_eq!(optimizer.events(), ["HELLO", "GOODBYE"]);
 }
 
+/// The soft limit is raised where the hard one allows it, and where it does not, that is told.
+#[test]
+fn too_few_open_files() {
+    for (limits, told) in [("ulimit -n 64", true), ("ulimit -Sn 64", false)] {
+        let (bench, optimizer) = bench(WAIT);
+        let mut command = bench.command("sh");
+        let start = format!("{limits} && exec \"$0\" run");
+        command.args(["-c", &start, env!("CARGO_BIN_EXE_servo")]);
+        let ended = until_polled(Running::start(command), &optimizer);
+        ended.assert_code(0);
+        let text = "this process may have 64 files and connections open, and may need 500";
+        assert_eq!(
+            ended.stderr.contains(text),
+            told,
+            "{limits}: {}",
+            ended.stderr
+        );
+    }
+}
+
 #[test]
 fn nobody_to_ask() {
     let (bench, optimizer) = bench(WAIT);
