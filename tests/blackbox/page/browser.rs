@@ -11,7 +11,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, SOON};
+use crate::bench::{Bench, SOON, wait};
 
 /// A browser with one tab.
 pub(super) struct Browser {
@@ -232,12 +232,18 @@ impl Browser {
         self.ask("Input.insertText", json!({"text": text}));
     }
 
-    /// Clicks in the middle of the element that an expression finds.
+    /// Clicks in the middle of the element that an expression finds, once it stands still and nothing
+    /// lies over it.
     #[track_caller]
     pub(super) fn click(&mut self, element: &str) {
-        let place = self.value(&format!(
-            "(() => {{ const e = {element}; e.scrollIntoView({{block: 'nearest'}}); const r = e.getBoundingClientRect(); return [r.x + r.width / 2, r.y + r.height / 2]; }})()"
-        ));
+        let look = format!(
+            "(() => {{ const e = {element}; e.scrollIntoView({{block: 'nearest'}}); const r = e.getBoundingClientRect(); const [x, y] = [r.x + r.width / 2, r.y + r.height / 2]; return [x, y, e.contains(document.elementFromPoint(x, y))]; }})()"
+        );
+        let mut place = self.value(&look);
+        wait("an element that can be clicked", SOON, || {
+            let before = std::mem::replace(&mut place, self.value(&look));
+            (place == before && place[2] == true).then_some(())
+        });
         for kind in ["mousePressed", "mouseReleased"] {
             let event = json!({"type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1});
             self.ask("Input.dispatchMouseEvent", event);
