@@ -6,7 +6,7 @@ const SCRIPT: &str = include_str!("servox.py");
 
 /// Has ServoX do `what`, and prints the figures.
 pub(crate) fn servox(what: &str) {
-    let Some(environment) = std::env::var_os("SERVOX_VENV") else {
+    let Some(environment) = std::env::var_os("SERVOX_VENV").filter(|v| !v.is_empty()) else {
         println!("SKIPPED: ServoX, as SERVOX_VENV names no environment with it");
         return;
     };
