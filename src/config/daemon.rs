@@ -9,6 +9,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use servo_protocol::HostLimits;
 use thiserror::Error;
 
 pub use admin::{AdminConfig, AdminConfigError, AdminTls, Listen};
@@ -106,9 +107,8 @@ pub struct OptimizerLimits {
 
 impl Default for OptimizerLimits {
     fn default() -> Self {
-        const REQUESTS: NonZeroUsize = NonZeroUsize::new(100).unwrap();
         Self {
-            max_concurrent_requests: REQUESTS,
+            max_concurrent_requests: HostLimits::DEFAULT,
         }
     }
 }
