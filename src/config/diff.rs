@@ -93,25 +93,10 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::config::{Environment, LoadOptions, Need, OptimizerFlags, Source, load_text};
+    use crate::config::sample;
 
     fn servos(text: &str, variables: &[(&str, &str)]) -> Vec<ServoConfig> {
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-        let options = LoadOptions {
-            registry: &crate::connectors::bundled(),
-            environment: &Environment::new(variables, [].into()),
-            flags: &OptimizerFlags::default(),
-            optimizer: Need::Optional,
-            words: None,
-            keep_given: false,
-        };
-        let source = Source {
-            name: "servo.yaml".to_owned(),
-            path: None,
-        };
-        load_text(&source, text, &options).unwrap().servos
+        sample::servos(text, variables, &crate::connectors::bundled())
     }
 
     fn compare(old: &[ServoConfig], new: &[ServoConfig]) -> Diff {

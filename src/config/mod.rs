@@ -17,6 +17,8 @@ mod given;
 mod optimizer;
 mod problem;
 mod routes;
+#[cfg(test)]
+pub(crate) mod sample;
 mod schema;
 mod source;
 mod stanza;

@@ -215,29 +215,14 @@ mod tests {
     use servo_protocol::{Event, PostError, Request, Response};
 
     use super::*;
-    use crate::{
-        config::{Environment, LoadOptions, Need, OptimizerFlags, Source, load_text},
-        connectors,
-    };
+    use crate::{config::sample, connectors};
 
     fn servo(optimizer: &str) -> ServoConfig {
-        let options = LoadOptions {
-            registry: &connectors::bundled(),
-            environment: &Environment::new([], [].into()),
-            flags: &OptimizerFlags::default(),
-            optimizer: Need::Required,
-            words: None,
-            keep_given: false,
-        };
-        let source = Source {
-            name: "servo.yaml".to_owned(),
-            path: None,
-        };
         let yaml = format!(
             "optimizer: {optimizer}\nsettings: {{ssl_verify: false}}\nwait: {{measure_enabled: true}}\n"
         );
-        let loaded = load_text(&source, &yaml, &options).unwrap();
-        loaded.servos.into_iter().next().unwrap()
+        let servos = sample::servos(&yaml, &[], &connectors::bundled());
+        servos.into_iter().next().unwrap()
     }
 
     async fn ask(client: &dyn OptimizerClient, patience: Duration) -> Result<Response, PostError> {

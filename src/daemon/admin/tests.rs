@@ -21,9 +21,7 @@ use servo_messages::{Description, EventError};
 
 use super::{Admin, Bound, Metrics, Parts, Room};
 use crate::{
-    config::{
-        AdminConfig, Environment, Listen, LoadOptions, Need, OptimizerFlags, Source, load_text,
-    },
+    config::{AdminConfig, Listen, sample},
     daemon::{
         Fleet, Optimizers, Tree, block_on,
         fleet::{Outfit, Setup},
@@ -84,19 +82,7 @@ struct World {
 impl World {
     async fn start(yaml: &str, polling: Polling) -> Self {
         let registry = crate::connectors::bundled().with::<Fragile>();
-        let options = LoadOptions {
-            registry: &registry,
-            environment: &Environment::new([], [].into()),
-            flags: &OptimizerFlags::default(),
-            optimizer: Need::Required,
-            words: None,
-            keep_given: false,
-        };
-        let source = Source {
-            name: "servo.yaml".to_owned(),
-            path: None,
-        };
-        let servos = load_text(&source, yaml, &options).unwrap().servos;
+        let servos = sample::servos(yaml, &[], &registry);
         let metrics = Arc::new(Metrics::default());
         let setup = Setup {
             daemon: Default::default(),

@@ -136,26 +136,11 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        config::{Environment, LoadOptions, Need, OptimizerFlags, Source, load_text},
-        daemon::logging::Severity,
-    };
+    use crate::{config::sample, daemon::logging::Severity};
 
     fn servo(yaml: &str) -> ServoConfig {
-        let options = LoadOptions {
-            registry: &connectors::bundled(),
-            environment: &Environment::new([], [].into()),
-            flags: &OptimizerFlags::default(),
-            optimizer: Need::Required,
-            words: None,
-            keep_given: false,
-        };
-        let source = Source {
-            name: "servo.yaml".to_owned(),
-            path: None,
-        };
-        let loaded = load_text(&source, yaml, &options).unwrap();
-        loaded.servos.into_iter().next().unwrap()
+        let servos = sample::servos(yaml, &[], &connectors::bundled());
+        servos.into_iter().next().unwrap()
     }
 
     const YAML: &str = "\
