@@ -4,7 +4,6 @@ pub(super) mod answers;
 pub(super) mod words;
 
 use std::{
-    fs,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
     time::Duration,
@@ -18,8 +17,11 @@ use thiserror::Error;
 use url::{Host, Url};
 
 use super::{Context, Failure};
-use crate::config::{AdminConfig, Listen};
+use crate::config::{AdminConfig, Listen, whole_file};
 use answers::{Servo, ServoPage};
+
+/// Larger files are neither tokens nor certificates.
+const LARGEST: u64 = 16 * 1024 * 1024;
 
 /// Which daemon is asked, and how it knows who asks.
 #[derive(Debug, clap::Args)]
@@ -380,7 +382,7 @@ fn token(file: &Path) -> Result<SecretString, AdminError> {
         file: file.to_owned(),
         cause,
     };
-    let text = fs::read_to_string(file).map_err(|e| unusable(e.to_string()))?;
+    let text = whole_file::read_text(file, LARGEST).map_err(|e| unusable(e.to_string()))?;
     match text.trim() {
         "" => Err(unusable("it is empty".to_owned())),
         token if sendable(token) => Ok(token.into()),
@@ -401,7 +403,7 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, AdminError> {
         file: file.to_owned(),
         cause,
     };
-    let pem = fs::read(file).map_err(|e| unusable(e.to_string()))?;
+    let pem = whole_file::read(file, LARGEST).map_err(|e| unusable(e.to_string()))?;
     match Certificate::from_pem_bundle(&pem) {
         Ok(certificates) if certificates.is_empty() => {
             Err(unusable("no certificate in it: expected PEM".to_owned()))

@@ -2,7 +2,6 @@
 
 use std::{
     fmt::Display,
-    io::Read,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +16,7 @@ use super::{
     replace::{Readers, replace},
     say,
 };
-use crate::config::{Generate, assignment};
+use crate::config::{Generate, assignment, whole_file};
 
 /// Larger files are no tokens.
 const LARGEST_TOKEN: u64 = 64 * 1024;
@@ -165,9 +164,7 @@ impl Session<'_> {
                 None => Ok(None),
             };
         };
-        let mut text = String::new();
-        std::fs::File::open(self.context.directory.join(file))
-            .and_then(|opened| opened.take(LARGEST_TOKEN).read_to_string(&mut text))
+        let text = whole_file::read_text(&self.context.directory.join(file), LARGEST_TOKEN)
             .map_err(|error| {
                 let name = file.display();
                 match error.kind() {

@@ -15,7 +15,13 @@ use super::{
     study::{one_line, short},
     table,
 };
-use crate::daemon::{self, Signals};
+use crate::{
+    config::whole_file,
+    daemon::{self, Signals},
+};
+
+/// Larger files are no studies.
+const LARGEST: u64 = 10 * 1024 * 1024;
 
 /// Work with the embedded optimizer
 #[derive(Debug, clap::Args)]
@@ -131,7 +137,7 @@ impl Serve {
 }
 
 fn read(file: &PathBuf) -> Result<String, Failure> {
-    std::fs::read_to_string(file)
+    whole_file::read_text(file, LARGEST)
         .map_err(|e| failed(format!("cannot read {}: {e}", file.display())))
 }
 

@@ -147,15 +147,12 @@ impl Context {
                 file.display()
             )));
         }
-        let daemon = DaemonConfig::load(&options.daemon_file(&environment))
-            .map_err(|e| Failure::Failed(format!("invalid daemon configuration: {e}")))?;
+        let daemon = DaemonConfig::load_with(&options.daemon_file(&environment), &environment)
+            .map_err(|e| Failure::Failed(e.to_string()))?;
         let config_file = options.config_file(&environment, &daemon);
         let level = options
-            .log_level
-            .or_else(|| variable("SERVO_LOG_LEVEL").map(str::to_owned))
-            .or_else(|| daemon.log.level.clone());
-        let level = level
-            .as_deref()
+            .level(&environment, &daemon)
+            .map_err(Failure::Usage)?
             .unwrap_or(if lasting { "info" } else { "warning" });
         let format = match (options.log_format, variable("SERVO_LOG_FORMAT")) {
             (None, Some(text)) => Some(LogFormat::from_str(text, true).map_err(|_| {
@@ -345,7 +342,7 @@ pub(super) fn assembly_file(matches: &ArgMatches) -> Option<Source> {
     let directory = std::env::current_dir().ok()?;
     let (dotenv, _) = config::read_dotenv(&directory, &options.dotenv()).ok()?;
     let environment = Environment::of_process(dotenv);
-    let daemon = DaemonConfig::load(&options.daemon_file(&environment)).ok()?;
+    let daemon = DaemonConfig::load_with(&options.daemon_file(&environment), &environment).ok()?;
     let file = options.config_file(&environment, &daemon);
     let file = file.unwrap_or_else(|| PathBuf::from(DEFAULT_FILE));
     Some(Source::new(&file, &directory))
@@ -410,6 +407,27 @@ impl RootOptions {
             .clone()
             .or_else(variable)
             .or_else(|| daemon.assembly_file.clone())
+    }
+
+    /// The level of the log, where it is named anywhere. What is wrong with it is told with who said it.
+    fn level<'a>(
+        &'a self,
+        environment: &'a Environment,
+        daemon: &'a DaemonConfig,
+    ) -> Result<Option<&'a str>, String> {
+        let flag = self.log_level.as_deref();
+        let said = flag.map(|level| (level, "'--log-level'"));
+        let said = said.or_else(|| {
+            let level = environment.get("SERVO_LOG_LEVEL")?;
+            Some((level, "the variable SERVO_LOG_LEVEL"))
+        });
+        match said {
+            Some((level, by)) => logging::check_level(level)
+                .map(|()| Some(level))
+                .map_err(|error| format!("Invalid value for {by}: {error}")),
+            // That of the file was checked when the file was read.
+            None => Ok(daemon.log.level.as_ref().map(config::LogLevel::as_str)),
+        }
     }
 
     fn daemon_file(&self, environment: &Environment) -> PathBuf {

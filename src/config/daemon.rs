@@ -1,21 +1,26 @@
 //! `servo.toml`: how the daemon itself runs. Every key has an environment variable.
 
 mod admin;
+mod log;
+mod places;
+mod read;
 
-use std::{
-    num::NonZeroUsize,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{num::NonZeroUsize, path::PathBuf, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use servo_protocol::HostLimits;
 use thiserror::Error;
 
-pub use admin::{AdminConfig, AdminConfigError, AdminTls, Listen};
+pub use admin::{AdminConfig, AdminConfigError, AdminTls, Listen, ListenError};
+pub use log::{
+    LogConfig, LogFile, LogFilePrefix, LogFilePrefixError, LogFormat, LogLevel, LogLevelError,
+    LogRateLimit, LogRotation,
+};
+pub use read::DaemonConfigError;
 
 /// How the daemon runs: `servo.toml`, overridden by `SERVOD_...` variables.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonConfig {
     /// The log.
@@ -36,7 +41,7 @@ pub struct DaemonConfig {
 
 /// What a reload does to the servos that it changes or removes. Those that stay as they are notice
 /// nothing of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReloadConfig {
     /// What becomes of a command in progress.
@@ -46,7 +51,7 @@ pub struct ReloadConfig {
 }
 
 /// What becomes of a command in progress of a servo that a reload changes or removes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ReloadCommand {
     /// It is cancelled, as by SIGTERM: the optimizer gives it again after the next HELLO. The
@@ -59,8 +64,9 @@ pub enum ReloadCommand {
 }
 
 /// How long a command may take to its end when its servo is to be changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "servo_messages::Duration")]
+#[schemars(with = "servo_messages::Duration")]
 pub struct FinishWithin(Duration);
 
 /// Longer than an hour, a reload would be one that hangs.
@@ -97,7 +103,7 @@ impl TryFrom<servo_messages::Duration> for FinishWithin {
 }
 
 /// How optimizers are spoken to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct OptimizerLimits {
     /// Requests that may be under way at a time, to one host and port, of all servos together;
@@ -110,170 +116,6 @@ impl Default for OptimizerLimits {
         Self {
             max_concurrent_requests: HostLimits::DEFAULT,
         }
-    }
-}
-
-/// The log.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// `TRACE` to `CRITICAL`, or directives such as `info,servo_protocol=debug`.
-    pub level: Option<String>,
-    /// Lines for people or for programs.
-    pub format: Option<LogFormat>,
-    /// Files beside stderr; none by default.
-    pub file: Option<LogFile>,
-    /// How long a warning or an error is left out that repeats itself.
-    pub rate_limit: LogRateLimit,
-}
-
-/// A warning or an error that repeats itself is written once in so long a time, with the number of those
-/// that were left out; 10 s by default, 0 writes all.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(from = "servo_messages::Duration")]
-pub struct LogRateLimit(Duration);
-
-impl LogRateLimit {
-    /// As a span of time.
-    pub fn get(self) -> Duration {
-        self.0
-    }
-}
-
-impl Default for LogRateLimit {
-    fn default() -> Self {
-        Self(Duration::from_secs(10))
-    }
-}
-
-impl From<servo_messages::Duration> for LogRateLimit {
-    fn from(given: servo_messages::Duration) -> Self {
-        Self(given.as_std())
-    }
-}
-
-/// The log in files.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct LogFile {
-    /// Where they are; made if it does not exist.
-    pub directory: PathBuf,
-    /// What their names begin with; `servo` by default.
-    #[serde(default)]
-    pub prefix: LogFilePrefix,
-    /// When a new one begins.
-    #[serde(default)]
-    pub rotation: LogRotation,
-    /// How many are kept, the current one among them; 7 by default. Without rotation there is one.
-    #[serde(default = "default_keep")]
-    pub keep: NonZeroUsize,
-    /// Lines for people or for programs; as on stderr by default.
-    pub format: Option<LogFormat>,
-}
-
-fn default_keep() -> NonZeroUsize {
-    const { NonZeroUsize::new(7).unwrap() }
-}
-
-/// When a log file ends and the next one begins, in UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogRotation {
-    /// Each hour: `servo.2026-01-21-12.log`.
-    Hourly,
-    /// Each day: `servo.2026-01-21.log`.
-    #[default]
-    Daily,
-    /// Never: `servo.log`.
-    Never,
-}
-
-/// What the name of a file begins with: no directory, not empty.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
-pub struct LogFilePrefix(String);
-
-impl LogFilePrefix {
-    /// As it stands in the name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl Default for LogFilePrefix {
-    fn default() -> Self {
-        Self("servo".to_owned())
-    }
-}
-
-/// A name of log files that is none.
-#[derive(Debug, Error)]
-#[error(
-    "invalid prefix of log files '{0}': expected the start of a file name, without '/'; the directory is a key of its own"
-)]
-pub struct LogFilePrefixError(String);
-
-impl TryFrom<String> for LogFilePrefix {
-    type Error = LogFilePrefixError;
-
-    fn try_from(prefix: String) -> Result<Self, LogFilePrefixError> {
-        if prefix.is_empty() || prefix.chars().any(|c| c == '/' || c.is_control()) {
-            return Err(LogFilePrefixError(prefix));
-        }
-        Ok(Self(prefix))
-    }
-}
-
-/// What a log line looks like.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Why `servo.toml` cannot be used.
-#[derive(Debug, Error)]
-#[error("{}: {cause}", file.display())]
-pub struct DaemonConfigError {
-    /// The file.
-    pub file: PathBuf,
-    /// What is wrong.
-    pub cause: Box<config::ConfigError>,
-}
-
-impl DaemonConfig {
-    /// Reads `file` if it exists, and the environment: `SERVOD_LOG__LEVEL` is `log.level`.
-    ///
-    /// # Errors
-    /// When there is something that cannot be read, as the directory that a container runtime makes
-    /// of a mount without a source, when it is not TOML, or has a key or a value that is not known.
-    pub fn load(file: &Path) -> Result<Self, DaemonConfigError> {
-        let text = match std::fs::read_to_string(file) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-            other => other,
-        };
-        let text = text.map_err(|cause| DaemonConfigError {
-            file: file.to_owned(),
-            cause: Box::new(config::ConfigError::Foreign(Box::new(cause))),
-        })?;
-        config::Config::builder()
-            .add_source(config::File::from_str(&text, config::FileFormat::Toml))
-            .add_source(
-                config::Environment::with_prefix("SERVOD")
-                    .prefix_separator("_")
-                    .separator("__")
-                    .ignore_empty(true)
-                    .try_parsing(true),
-            )
-            .build()
-            .and_then(config::Config::try_deserialize)
-            .map_err(|cause| DaemonConfigError {
-                file: file.to_owned(),
-                cause: Box::new(cause),
-            })
     }
 }
 
@@ -313,7 +155,7 @@ mod tests {
         for (wrong, told) in [
             ("prefix = \"s\"", "directory"),
             ("directory = \"l\"\nprefix = \"a/b\"", "'a/b'"),
-            ("directory = \"l\"\nkeep = 0", "nonzero"),
+            ("directory = \"l\"\nkeep = 0", "at least 1"),
             ("directory = \"l\"\nrotation = \"weekly\"", "weekly"),
             ("directory = \"l\"\nkep = 1", "kep"),
         ] {
@@ -375,7 +217,7 @@ mod tests {
         for (wrong, told) in [
             ("[reload]\ncommand = \"wait\"", "wait"),
             ("[reload]\nfinish_within = \"2h\"", "no longer than 1h"),
-            ("[optimizer]\nmax_concurrent_requests = 0", "nonzero"),
+            ("[optimizer]\nmax_concurrent_requests = 0", "at least 1"),
             ("watch = \"sometimes\"", "watch"),
         ] {
             let error = read(&format!("{wrong}\n")).unwrap_err().to_string();

@@ -4,14 +4,14 @@ mod line;
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
-    io::{self, Read},
+    fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use thiserror::Error;
 
+use super::whole_file;
 use line::{Cause, Lines};
 
 /// Larger files hold no variables.
@@ -71,7 +71,7 @@ pub fn read(
         Dotenv::None => {}
         Dotenv::Nearest => {
             if let Some(file) = nearest(directory) {
-                match text(&file) {
+                match whole_file::read_text(&file, LARGEST_FILE) {
                     Ok(text) => variables.read(&file, &text),
                     Err(cause) => variables.warnings.push(DotenvWarning {
                         file,
@@ -83,7 +83,8 @@ pub fn read(
         }
         Dotenv::Files(files) => {
             for file in files {
-                let text = text(&directory.join(file)).map_err(|cause| match cause.kind() {
+                let text = whole_file::read_text(&directory.join(file), LARGEST_FILE);
+                let text = text.map_err(|cause| match cause.kind() {
                     io::ErrorKind::NotFound => DotenvError::Missing(file.clone()),
                     _ => DotenvError::Unreadable {
                         file: file.clone(),
@@ -204,24 +205,6 @@ fn nearest(directory: &Path) -> Option<PathBuf> {
         below = Some(candidate);
     }
     None
-}
-
-fn text(file: &Path) -> io::Result<String> {
-    let mut bytes = Vec::new();
-    fs::File::open(file)?
-        .take(LARGEST_FILE + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is larger than 1 MiB"));
-    }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().get(..error.utf8_error().valid_up_to());
-        let breaks = before.unwrap_or_default().iter().filter(|b| **b == b'\n');
-        io::Error::other(format!(
-            "it is not UTF-8 text (line {})",
-            breaks.count() + 1
-        ))
-    })
 }
 
 impl fmt::Display for DotenvWarning {

@@ -22,12 +22,14 @@ pub(crate) mod sample;
 mod schema;
 mod source;
 mod stanza;
+pub(crate) mod whole_file;
 
 pub use assembly::{AssemblyConfig, LoadError, LoadOptions, Need, load, load_text};
 pub use daemon::{
     AdminConfig, AdminConfigError, AdminTls, DaemonConfig, DaemonConfigError, FinishWithin,
-    FinishWithinError, Listen, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError, LogFormat,
-    LogRateLimit, LogRotation, OptimizerLimits, ReloadCommand, ReloadConfig,
+    FinishWithinError, Listen, ListenError, LogConfig, LogFile, LogFilePrefix, LogFilePrefixError,
+    LogFormat, LogLevel, LogLevelError, LogRateLimit, LogRotation, OptimizerLimits, ReloadCommand,
+    ReloadConfig,
 };
 pub use diff::{Diff, FileContents, Fingerprint, ReferredFiles, diff, optimizer_identity};
 pub use document::ServoConfig;

@@ -8,6 +8,8 @@ use std::{
 
 use thiserror::Error;
 
+use super::whole_file;
+
 /// Larger files are no configuration.
 const LARGEST_FILE: u64 = 10 * 1024 * 1024;
 
@@ -57,7 +59,8 @@ impl Source {
     /// The whole text.
     ///
     /// # Errors
-    /// When it cannot be read, is larger than 10 MiB, or is not UTF-8.
+    /// When it cannot be read, is larger than 10 MiB, is not UTF-8, or is a pipe that nobody closes
+    /// within 10 s.
     pub fn read(&self) -> Result<String, SourceError> {
         let unreadable = |cause| SourceError::Unreadable {
             name: self.name.clone(),
@@ -72,26 +75,17 @@ impl Source {
             }
             Err(error) => Err(unreadable(error)),
             Ok(metadata) if metadata.is_dir() => Err(SourceError::Directory(self.name.clone())),
-            Ok(_) => fs::File::open(path).and_then(text).map_err(unreadable),
+            Ok(_) => whole_file::read_text(path, LARGEST_FILE).map_err(unreadable),
         }
     }
 }
 
-/// A pipe or a device does not tell its length.
+/// Standard input ends when whoever gives it wants it to: a person may type it.
 fn text(input: impl Read) -> io::Result<String> {
     let mut bytes = Vec::new();
     input.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > LARGEST_FILE {
-        return Err(io::Error::other("it is larger than 10 MiB"));
+        return Err(whole_file::too_large(LARGEST_FILE));
     }
-    String::from_utf8(bytes).map_err(|error| {
-        let before = error.as_bytes().get(..error.utf8_error().valid_up_to());
-        let line = before
-            .unwrap_or_default()
-            .iter()
-            .filter(|b| **b == b'\n')
-            .count()
-            + 1;
-        io::Error::other(format!("it is not UTF-8 text (line {line})"))
-    })
+    whole_file::text(bytes)
 }

@@ -168,7 +168,7 @@ const OF_SERDE: [&str; 6] = [
 ];
 
 /// Takes what is at `path` out of `value`; says whether it was there.
-fn knock_out(value: &mut Value, path: &[String]) -> bool {
+pub(super) fn knock_out(value: &mut Value, path: &[String]) -> bool {
     let Some((last, before)) = path.split_last() else {
         return false;
     };

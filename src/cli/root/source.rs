@@ -10,8 +10,8 @@ use servo_dispatch::Registry;
 use super::{Context, DEFAULT_FILE, RootOptions};
 use crate::{
     config::{
-        self, Dotenv, Environment, InvalidConfig, LoadError, LoadOptions, Need, OptimizerFlags,
-        ServoConfig, Source,
+        self, DaemonConfigError, Dotenv, Environment, InvalidConfig, LoadError, LoadOptions, Need,
+        OptimizerFlags, ServoConfig, Source,
     },
     daemon::{
         fleet::{ConfigurationSource, Loaded},
@@ -99,7 +99,13 @@ impl ConfigurationSource for Files {
         if self.options.daemon_file.is_some() && !file.exists() {
             return Err(format!("{}: there is no such file", file.display()));
         }
-        let daemon = config::DaemonConfig::load(&file).map_err(|e| one_line(&e.to_string()))?;
+        let daemon =
+            config::DaemonConfig::load_with(&file, &environment).map_err(|error| match error {
+                DaemonConfigError::Invalid(invalid) => refusal(&LoadError::Invalid(invalid)),
+                other => one_line(&other.to_string()),
+            })?;
+        let level = self.options.level(&environment, &daemon)?;
+        let log_level = level.unwrap_or("info").to_owned();
         let source = self.assembly_file(&environment, &daemon);
         let options = self.load_options(&environment, &self.flags);
         let assembly = config::load(&source, &options).map_err(|error| refusal(&error))?;
@@ -118,14 +124,10 @@ impl ConfigurationSource for Files {
                 ));
             }
         }
-        let level = self.options.log_level.as_deref();
-        let level = level
-            .or_else(|| environment.get("SERVO_LOG_LEVEL"))
-            .or(daemon.log.level.as_deref());
         Ok(Loaded {
             servos,
             several,
-            log_level: level.unwrap_or("info").to_owned(),
+            log_level,
             daemon,
             warnings,
         })
@@ -168,7 +170,8 @@ impl ConfigurationSource for Files {
         };
         let daemon_file = self.options.daemon_file(&environment);
         // What is wrong with it does not hide which file is meant by default.
-        let daemon = config::DaemonConfig::load(&daemon_file).unwrap_or_default();
+        let daemon =
+            config::DaemonConfig::load_with(&daemon_file, &environment).unwrap_or_default();
         let mut files = vec![self.directory.join(daemon_file)];
         files.extend(self.assembly_file(&environment, &daemon).path);
         match self.options.dotenv() {

@@ -5,12 +5,14 @@ use std::{
     path::PathBuf,
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use thiserror::Error;
 
 /// The HTTP server for those who look after the program: health, metrics, the state of servos.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(try_from = "Stanza")]
+#[schemars(with = "Stanza")]
 pub struct AdminConfig {
     /// Where it listens.
     pub listen: Listen,
@@ -25,7 +27,9 @@ pub struct AdminConfig {
 }
 
 /// Where the HTTP server listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(try_from = "String")]
+#[schemars(with = "String")]
 pub enum Listen {
     /// There is none.
     Off,
@@ -50,11 +54,6 @@ pub struct AdminTls {
 /// What is wrong with the stanza.
 #[derive(Debug, Error)]
 pub enum AdminConfigError {
-    /// No address.
-    #[error(
-        "invalid admin.listen '{0}': expected an address with its port, such as 127.0.0.1:9797 or [::]:9797, or \"off\""
-    )]
-    Listen(String),
     /// Others could do everything.
     #[error(
         "admin.listen {0} can be reached from other machines: set admin.token_file too, or listen on 127.0.0.1"
@@ -65,10 +64,17 @@ pub enum AdminConfigError {
     Tls(&'static str),
 }
 
-#[derive(Deserialize)]
+/// No address.
+#[derive(Debug, Error)]
+#[error(
+    "invalid admin.listen '{0}': expected an address with its port, such as 127.0.0.1:9797 or [::]:9797, or \"off\""
+)]
+pub struct ListenError(String);
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Stanza {
-    listen: Option<String>,
+    listen: Option<Listen>,
     token_file: Option<PathBuf>,
     tls_certificate: Option<PathBuf>,
     tls_key: Option<PathBuf>,
@@ -102,14 +108,7 @@ impl TryFrom<Stanza> for AdminConfig {
 
     fn try_from(stanza: Stanza) -> Result<Self, AdminConfigError> {
         let default = Self::default();
-        let listen = match stanza.listen.as_deref().map(str::trim) {
-            None => default.listen,
-            Some("off") => Listen::Off,
-            Some(text) => Listen::At {
-                address: address(text)?,
-                explicit: true,
-            },
-        };
+        let listen = stanza.listen.unwrap_or(default.listen);
         if let Listen::At { address, .. } = listen
             && !address.ip().is_loopback()
             && stanza.token_file.is_none()
@@ -133,15 +132,27 @@ impl TryFrom<Stanza> for AdminConfig {
     }
 }
 
+impl TryFrom<String> for Listen {
+    type Error = ListenError;
+
+    fn try_from(text: String) -> Result<Self, ListenError> {
+        Ok(match text.trim() {
+            "off" => Self::Off,
+            text => Self::At {
+                address: address(text)?,
+                explicit: true,
+            },
+        })
+    }
+}
+
 /// No name is looked up, but `localhost` needs no looking up.
-fn address(text: &str) -> Result<SocketAddr, AdminConfigError> {
+fn address(text: &str) -> Result<SocketAddr, ListenError> {
     let named = text
         .strip_prefix("localhost:")
         .map(|port| format!("127.0.0.1:{port}"));
     let address = named.as_deref().unwrap_or(text);
-    address
-        .parse()
-        .map_err(|_| AdminConfigError::Listen(text.to_owned()))
+    address.parse().map_err(|_| ListenError(text.to_owned()))
 }
 
 #[cfg(test)]

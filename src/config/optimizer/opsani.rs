@@ -12,7 +12,10 @@ use super::{
     Findings, Keys, OPSANI, OptimizerConfig, ReadOptimizer, Sources, complete, path, text,
     token_file,
 };
-use crate::config::{given::Origin, problem::Problem};
+use crate::config::{given::Origin, problem::Problem, whole_file};
+
+/// Larger files are no tokens.
+const LARGEST_TOKEN: u64 = 64 * 1024;
 
 /// Where a container has its token, when nothing else is said.
 const TOKEN_FILE: &str = "/servo/opsani.token";
@@ -264,7 +267,7 @@ impl OpsaniConfig {
     fn shown(&self, mut keys: Mapping, endpoint: &OpsaniEndpoint) -> Mapping {
         let token = match &self.token {
             TokenSource::Inline(token) => token.expose_secret().to_owned(),
-            TokenSource::File(file) => std::fs::read_to_string(file)
+            TokenSource::File(file) => whole_file::read_text(file, LARGEST_TOKEN)
                 .map(|text| text.trim().to_owned())
                 .unwrap_or_default(),
         };

@@ -2,10 +2,10 @@
 //! the program runs, as those who rotate them expect.
 
 use std::{
-    fmt, fs,
+    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     io,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -17,7 +17,7 @@ use secrecy::{ExposeSecret, SecretString};
 use subtle::ConstantTimeEq;
 use thiserror::Error;
 
-use crate::config::{AdminConfig, AdminTls};
+use crate::config::{AdminConfig, AdminTls, whole_file};
 
 /// Bytes of a token, a chain or a key.
 const LONGEST: u64 = 256 * 1024;
@@ -224,7 +224,7 @@ impl<T> Kept<T> {
 fn contents(
     files: &[(&'static str, PathBuf)],
 ) -> Result<Vec<(PathBuf, Vec<u8>)>, CredentialsError> {
-    let read = |(key, file): &(&'static str, PathBuf)| match read(file) {
+    let read = |(key, file): &(&'static str, PathBuf)| match whole_file::read(file, LONGEST) {
         Ok(bytes) => Ok((file.clone(), bytes)),
         Err(cause) => Err(CredentialsError::Read {
             key,
@@ -233,17 +233,6 @@ fn contents(
         }),
     };
     files.iter().map(read).collect()
-}
-
-fn read(file: &Path) -> io::Result<Vec<u8>> {
-    use std::io::Read;
-    let mut bytes = Vec::new();
-    let mut limited = fs::File::open(file)?.take(LONGEST + 1);
-    limited.read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::Error::other("it is larger than 256 KiB"));
-    }
-    Ok(bytes)
 }
 
 fn digest(contents: &[(PathBuf, Vec<u8>)]) -> u64 {
@@ -293,6 +282,8 @@ fn tls_of(contents: &[(PathBuf, Vec<u8>)]) -> Result<Arc<ServerConfig>, Credenti
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::fs;
+
     use super::*;
 
     const CHAIN: &str = include_str!("../../../actors/optimizer/protocol/tests/tls/server.pem");

@@ -89,6 +89,19 @@ impl Drop for Log {
     }
 }
 
+/// The words for levels.
+pub const LEVELS: [&str; 8] = [
+    "TRACE", "DEBUG", "INFO", "SUCCESS", "WARNING", "ERROR", "CRITICAL", "OFF",
+];
+
+/// Whether `level` is one of the seven levels, or directives, as in [`init`].
+///
+/// # Errors
+/// When it is neither.
+pub fn check_level(level: &str) -> Result<(), InitError> {
+    Thresholds::parse(level).map(drop)
+}
+
 /// Starts the log on stderr, for people by default, in colours when `colour` and stderr is a
 /// terminal; and in `file`. `level` is the threshold of both: one of the seven levels in any case,
 /// or directives such as `info,servo_protocol=debug,hyper=off` (a target holds for all that begin
