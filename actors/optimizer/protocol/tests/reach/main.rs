@@ -5,6 +5,7 @@
 mod appdynamics;
 mod connection_file;
 mod diagnostics;
+mod in_flight;
 mod limits;
 mod malformed;
 mod retrying;
