@@ -1,6 +1,10 @@
 //! `servo optimizer`: the embedded optimizer as a server, and a look into trial files.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use servo_embedded::{
     EmbeddedOptimizer, Store, StoreError, Studies,
@@ -136,7 +140,7 @@ impl Serve {
     }
 }
 
-fn read(file: &PathBuf) -> Result<String, Failure> {
+fn read(file: &Path) -> Result<String, Failure> {
     whole_file::read_text(file, LARGEST)
         .map_err(|e| failed(format!("cannot read {}: {e}", file.display())))
 }

@@ -37,6 +37,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use change::COMES_BACK;
 pub use source::{ConfigurationSource, Loaded};
 pub use status::{LastReload, Readiness, ReloadStatus, Reloaded, Trigger};
 
@@ -140,6 +141,14 @@ pub(super) struct RunningStudy {
 #[error("reload refused: {0}")]
 pub struct ReloadRefused(String);
 
+/// A servo that was removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Removed {
+    /// Whether the configuration's files named it when they were read last: then the next reload
+    /// brings it back, unless it is taken out there.
+    pub comes_back: bool,
+}
+
 /// Why no servo was added or removed.
 #[derive(Clone, Debug, Error)]
 pub enum ChangeError {
@@ -229,6 +238,11 @@ impl Fleet {
             return Readiness::ShuttingDown;
         }
         self.0.start_up.readiness()
+    }
+
+    /// Up to how many servos there are metrics of each.
+    pub(super) fn metrics_per_servo(&self) -> usize {
+        self.0.settings.borrow().daemon.admin.metrics_per_servo
     }
 
     /// Whether a change of the configuration's files is a reason to reload.

@@ -3,7 +3,8 @@
 mod studies;
 
 use std::{
-    collections::HashSet, convert::Infallible, num::NonZeroUsize, sync::Arc, thread, time::Duration,
+    collections::HashSet, convert::Infallible, fmt, num::NonZeroUsize, sync::Arc, thread,
+    time::Duration,
 };
 
 use futures_util::{StreamExt, future, stream::FuturesUnordered};
@@ -180,18 +181,16 @@ pub async fn run(
         _ => "shutdown",
     };
     fleet.quit();
-    let count = fleet.assembly().len();
+    let goodbyes = Goodbyes::of(&fleet).to_string();
     let by = match &ended {
         Ok(Ended::Signal { signal, .. }) => Some(signal.name()),
         Ok(Ended::Quit) => Some("asked to over HTTP"),
         _ => None,
     };
     if let Some(by) = by {
-        tracing::info!("shutting down ({by}): {}", servos_say_goodbye(count));
+        tracing::info!("shutting down ({by}): {goodbyes}");
     }
-    fleet
-        .service()
-        .stopping(&format!("{reason}: {}", servos_say_goodbye(count)));
+    fleet.service().stopping(&format!("{reason}: {goodbyes}"));
     fleet.assembly().set_goodbye_reason(reason);
     tokio::select! {
         () = fleet.supervision().shutdown() => {}
@@ -211,10 +210,48 @@ pub async fn run(
     ended
 }
 
-fn servos_say_goodbye(count: usize) -> String {
-    match count {
-        1 => "1 servo says GOODBYE".to_owned(),
-        _ => format!("{count} servos say GOODBYE"),
+/// How many servos have an optimizer that expects a GOODBYE.
+#[derive(Clone, Copy, Debug)]
+struct Goodbyes {
+    connected: usize,
+    of: usize,
+}
+
+impl Goodbyes {
+    fn of(fleet: &Fleet) -> Self {
+        let servos = fleet.assembly().servos();
+        let connected = |handle: &&ServoHandle| {
+            !matches!(
+                handle.status().borrow().phase,
+                Phase::Starting
+                    | Phase::Attaching
+                    | Phase::Connecting
+                    | Phase::Deprovisioned
+                    | Phase::Ended
+            )
+        };
+        Self {
+            connected: servos.iter().filter(connected).count(),
+            of: servos.len(),
+        }
+    }
+}
+
+impl fmt::Display for Goodbyes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.connected, self.of) {
+            (1, 1) => f.write_str("1 servo says GOODBYE"),
+            (0, 0) => f.write_str("there are no servos"),
+            (0, of) => write!(f, "no GOODBYE, none of {of} is connected"),
+            (all, of) if all == of => write!(f, "{all} servos say GOODBYE"),
+            (some, of) => {
+                let verb = if some == 1 { "says" } else { "say" };
+                write!(
+                    f,
+                    "{some} of {of} servos {verb} GOODBYE, the others are not connected"
+                )
+            }
+        }
     }
 }
 

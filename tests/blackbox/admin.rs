@@ -2,6 +2,7 @@
 
 mod changing;
 mod client;
+mod crowded;
 mod documented;
 mod health;
 mod observing;

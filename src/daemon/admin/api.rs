@@ -6,11 +6,11 @@ use axum::{
     Json,
     body::Body,
     extract::{Path, Query, State, rejection::PathRejection, rejection::QueryRejection},
-    http::{HeaderValue, StatusCode, header},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
@@ -18,9 +18,9 @@ use super::{
     metrics::Process,
     problem::Problem,
     turn,
-    view::{self, Node, RECENT_ERRORS, STATES, ServoInFull, ServoView},
+    view::{self, Node, RECENT_ERRORS, ServoInFull},
 };
-use crate::daemon::fleet::{ChangeError, Readiness, Trigger};
+use crate::daemon::fleet::{COMES_BACK, ChangeError, Readiness, Trigger};
 
 /// Bytes of the documents of servos that are added at once: 10,000 of some kilobytes each.
 pub(super) const DOCUMENTS: usize = 32 * 1024 * 1024;
@@ -28,83 +28,22 @@ pub(super) const DOCUMENTS: usize = 32 * 1024 * 1024;
 /// What documents have to arrive.
 const ARRIVAL: Duration = Duration::from_secs(60);
 
-/// Servos of one answer.
-const MOST: usize = 1000;
-
 /// Levels of the tree that are told of, when nobody says; there are not that many.
 const DEPTH: usize = 64;
 
+/// As what documents of servos may come; JSON is YAML too.
+const KINDS: [&str; 6] = [
+    "application/yaml",
+    "application/x-yaml",
+    "text/yaml",
+    "text/x-yaml",
+    "application/json",
+    "application/octet-stream",
+];
+
 const OPENAPI: &str = include_str!("openapi.json");
 
-#[derive(Debug, Deserialize)]
-pub(super) struct ServosQuery {
-    state: Option<String>,
-    q: Option<String>,
-    #[serde(default)]
-    offset: usize,
-    #[serde(default = "default_limit")]
-    limit: usize,
-}
-
-fn default_limit() -> usize {
-    100
-}
-
-#[derive(Serialize)]
-struct Servos {
-    total: usize,
-    matched: usize,
-    offset: usize,
-    limit: usize,
-    states: BTreeMap<&'static str, usize>,
-    servos: Vec<ServoView>,
-}
-
-pub(super) async fn servos(
-    State(app): State<App>,
-    query: Result<Query<ServosQuery>, QueryRejection>,
-) -> Result<Response, Problem> {
-    let Query(query) = query.map_err(|error| bad_query(&error))?;
-    if query.limit > MOST {
-        let text = format!(
-            "limit={}: there are at most {MOST} servos in one answer, ask for the next with offset",
-            query.limit
-        );
-        return Err(Problem::bad_request(text));
-    }
-    let wanted = query.state.as_deref().filter(|state| !state.is_empty());
-    if let Some(state) = wanted
-        && !STATES.contains(&state)
-    {
-        let text = format!("state={state}: expected one of {}", STATES.join(", "));
-        return Err(Problem::bad_request(text));
-    }
-    let sought = query.q.as_deref().unwrap_or_default().to_lowercase();
-    let overview = app.overviews.get().await;
-    let all = app.fleet.assembly().servos();
-    let mut answer = Servos {
-        total: all.len(),
-        matched: 0,
-        offset: query.offset,
-        limit: query.limit,
-        states: BTreeMap::new(),
-        servos: Vec::new(),
-    };
-    for servo in &all {
-        let state = view::state(servo, &servo.status().borrow(), &overview);
-        *answer.states.entry(state).or_default() += 1;
-        if wanted.is_some_and(|wanted| wanted != state) || !contains(servo.name(), &sought) {
-            continue;
-        }
-        if answer.matched >= query.offset && answer.servos.len() < query.limit {
-            answer.servos.push(ServoView::of(servo, &overview));
-        }
-        answer.matched += 1;
-    }
-    Ok(Json(answer).into_response())
-}
-
-fn bad_query(error: &QueryRejection) -> Problem {
+pub(super) fn bad_query(error: &QueryRejection) -> Problem {
     let text = error.body_text();
     let why = text
         .rsplit_once("query string: ")
@@ -112,11 +51,6 @@ fn bad_query(error: &QueryRejection) -> Problem {
     Problem::bad_request(format!(
         "the query cannot be used: {why}: /api/v1/openapi.json says what it may hold"
     ))
-}
-
-/// Whether `sought`, in lower case, is in `name`.
-fn contains(name: &str, sought: &str) -> bool {
-    sought.is_empty() || name.contains(sought) || name.to_lowercase().contains(sought)
 }
 
 pub(super) async fn servo(
@@ -135,12 +69,36 @@ pub(super) async fn servo(
     Ok(Json(view).into_response())
 }
 
-pub(super) async fn add(State(app): State<App>, body: Body) -> Result<Response, Problem> {
+pub(super) async fn add(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    check_kind(&headers)?;
     let _one_of_few = turn(&app.turns.uploads, "new servos").await?;
     let yaml = documents(body).await?;
     let added = app.fleet.add(&yaml).await.map_err(refused)?;
     let added: Vec<&str> = added.iter().map(|name| &**name).collect();
     Ok((StatusCode::CREATED, Json(json!({"added": added}))).into_response())
+}
+
+/// What is said to be a picture is no YAML, whatever is in it.
+fn check_kind(headers: &HeaderMap) -> Result<(), Problem> {
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else {
+        return Ok(());
+    };
+    let text = kind.to_str().unwrap_or_default();
+    let bare = text.split(';').next().unwrap_or_default().trim();
+    if KINDS.iter().any(|known| known.eq_ignore_ascii_case(bare)) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        format!(
+            "the content type '{bare}' is not one of {}",
+            KINDS.join(", ")
+        ),
+    ))
 }
 
 async fn documents(body: Body) -> Result<String, Problem> {
@@ -173,10 +131,12 @@ async fn documents(body: Body) -> Result<String, Problem> {
 pub(super) async fn remove(
     State(app): State<App>,
     name: Result<Path<String>, PathRejection>,
-) -> Result<StatusCode, Problem> {
+) -> Result<Response, Problem> {
     let Path(name) = name.map_err(|error| Problem::bad_request(error.body_text()))?;
-    app.fleet.remove(&name).await.map_err(refused)?;
-    Ok(StatusCode::NO_CONTENT)
+    let removed = app.fleet.remove(&name).await.map_err(refused)?;
+    let note = removed.comes_back.then_some(COMES_BACK);
+    let answer = json!({"removed": name, "comes_back": removed.comes_back, "note": note});
+    Ok(Json(answer).into_response())
 }
 
 fn refused(error: ChangeError) -> Problem {
@@ -217,6 +177,7 @@ pub(super) async fn quit(State(app): State<App>) -> Response {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct TreeQuery {
     path: Option<String>,
     depth: Option<usize>,
@@ -278,6 +239,7 @@ pub(super) fn status_of(app: &App, overview: &super::overview::Overview) -> Valu
             "succeeded": reloads.succeeded,
             "refused": reloads.refused,
             "last": last,
+            "needs_restart": reloads.needs_restart,
         },
         "arbiters": arbiters,
         "memory_bytes": process.resident_bytes,
@@ -292,16 +254,4 @@ pub(super) async fn openapi() -> Response {
 fn whole_json(bytes: Vec<u8>) -> Response {
     let kind = HeaderValue::from_static("application/json");
     ([(header::CONTENT_TYPE, kind)], bytes).into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_are_found_in_any_case() {
-        assert!(contains("Acme/Shop-1", "shop"));
-        assert!(contains("Ärger", "ärg") && contains("a", ""));
-        assert!(!contains("acme", "shop"));
-    }
 }

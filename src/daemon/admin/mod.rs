@@ -10,6 +10,8 @@ mod api;
 mod credentials;
 mod guard;
 mod health;
+mod lines;
+mod listing;
 mod metrics;
 mod overview;
 pub mod page;
@@ -47,10 +49,10 @@ use super::{Fleet, logging::Recent};
 use crate::config::{AdminConfig, Listen};
 use credentials::Credentials;
 use guard::Guard;
+use lines::Lines;
 use overview::Overviews;
 use problem::Problem;
 use pulse::Pulses;
-use server::Connections;
 
 /// What this program is.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -106,7 +108,6 @@ pub struct Bound {
     listener: Arc<TcpListener>,
     address: SocketAddr,
     credentials: Arc<Credentials>,
-    metrics_per_servo: usize,
 }
 
 /// The place of the server in the tree, kept from the start on. There is nothing in it at first.
@@ -150,11 +151,10 @@ struct Inner {
     credentials: Arc<Credentials>,
     pulses: Pulses,
     overviews: Arc<Overviews>,
-    connections: Arc<Connections>,
+    lines: Lines,
     turns: Turns,
     started: Instant,
     started_at: Timestamp,
-    metrics_per_servo: usize,
 }
 
 /// Those who wait for a long answer of one kind do not hold up the others: a slow upload no scrape.
@@ -194,7 +194,6 @@ impl Bound {
                 listener: Arc::new(listener),
                 address,
                 credentials,
-                metrics_per_servo: config.metrics_per_servo,
             })),
             Err(cause) if explicit => Err(AdminError::Listen { address, cause }),
             Err(cause) => {
@@ -330,7 +329,7 @@ impl App {
             guard: Guard::new(bound.address, bound.credentials.clone()),
             credentials: bound.credentials,
             pulses,
-            connections: Arc::default(),
+            lines: Lines::default(),
             turns: Turns {
                 scrapes: Arc::new(Semaphore::new(HEAVY)),
                 trees: Arc::new(Semaphore::new(HEAVY)),
@@ -338,7 +337,6 @@ impl App {
             },
             started: Instant::now(),
             started_at: Timestamp::now(),
-            metrics_per_servo: bound.metrics_per_servo,
         }))
     }
 
@@ -386,7 +384,7 @@ impl Actor for Admin {
             self.listener.clone(),
             routes::router(app.clone()),
             app.credentials.clone(),
-            app.connections.clone(),
+            app.lines.clone(),
             self.child.stopping(),
         );
         ctx.spawn(

@@ -15,7 +15,9 @@ use axum::{
 };
 use futures_util::FutureExt;
 
-use super::{App, api, guard::Asked, health, page, problem::Problem, scrape, support};
+use super::{
+    App, api, guard::Asked, health, lines::Peer, listing, page, problem::Problem, scrape, support,
+};
 
 /// Bytes of a request's body, but for documents of servos.
 const BODY: usize = 64 * 1024;
@@ -78,7 +80,7 @@ pub(super) fn router(app: App) -> Router {
         .route("/-/quit", post(api::quit).put(api::quit))
         .route("/-/support", get(support::support))
         .route("/metrics", get(scrape::metrics))
-        .route("/api/v1/servos", get(api::servos).post(api::add))
+        .route("/api/v1/servos", get(listing::servos).post(api::add))
         .route(
             "/api/v1/servos/{*name}",
             get(api::servo).delete(api::remove),
@@ -128,7 +130,7 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
     let mut response = match app.guard.admit(&asked) {
         Err(problem) => {
             if problem.status == StatusCode::UNAUTHORIZED {
-                tracing::debug!(path, "a request without the right token was refused");
+                tell_of_refusal(&request, path);
             }
             problem.into_response()
         }
@@ -157,6 +159,18 @@ async fn answer(State(app): State<App>, request: Request, next: Next) -> Respons
     app.metrics
         .admin_request(method, path, code, begun.elapsed());
     response
+}
+
+/// Somebody who tries tokens is told of in the log, which leaves out repetitions. Whoever brings none
+/// may be a browser that is about to ask for it.
+fn tell_of_refusal(request: &Request, path: &'static str) {
+    let peer = request.extensions().get::<Peer>();
+    let peer = peer.map_or_else(String::new, |Peer(address)| address.to_string());
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        tracing::warn!(peer, "a request with a wrong token was refused");
+    } else {
+        tracing::debug!(peer, path, "a request without a token was refused");
+    }
 }
 
 fn method(method: &Method) -> &'static str {

@@ -37,7 +37,7 @@ pub(super) async fn text(app: &App, format: Format) -> Result<String, Problem> {
 
 fn reading(app: &App, overview: &Overview) -> Reading {
     let servos = app.fleet.assembly().servos();
-    let each = servos.len() <= app.metrics_per_servo;
+    let each = servos.len() <= app.fleet.metrics_per_servo();
     let mut reading = Reading {
         build: (super::VERSION, super::REVISION),
         ready: app.fleet.readiness() == Readiness::Ready,
@@ -54,7 +54,7 @@ fn reading(app: &App, overview: &Overview) -> Reading {
             .collect(),
         requests: app.metrics.requests(),
         restarts: servo_supervision::restarts(),
-        connections: app.connections.open(),
+        connections: app.lines.open(),
         process: Process::read(),
         ..Reading::default()
     };
@@ -87,5 +87,6 @@ fn reloads(app: &App) -> Reloads {
         last_successful: status.last.as_ref().is_none_or(|last| last.ok),
         last_success_seconds: status.last_success.as_millisecond() as f64 / 1000.0,
         hash: status.configuration & 0xffff_ffff_ffff,
+        needs_restart: status.needs_restart.len() as u64,
     }
 }

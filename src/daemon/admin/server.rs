@@ -1,35 +1,24 @@
 //! Connections: how many, how long, and what of them is answered.
 
-use std::{
-    io,
-    net::TcpListener,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, net::TcpListener, sync::Arc, time::Duration};
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
 
-use super::credentials::Credentials;
-
-/// Connections at a time; one more waits to be accepted until one ends.
-const CONNECTIONS: usize = 256;
+use super::{
+    credentials::Credentials,
+    lines::{Line, Lines, Peer},
+};
 
 /// What a client has to send the head of a request, and to send another one.
 const HEAD: Duration = Duration::from_secs(15);
@@ -52,35 +41,6 @@ const REFRESH: Duration = Duration::from_secs(5);
 /// A listener may run out of files; what ended a connection before it began is no reason to wait.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// The open connections, for the metrics.
-#[derive(Debug, Default)]
-pub(super) struct Connections(AtomicU64);
-
-impl Connections {
-    pub(super) fn open(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// One of them.
-struct Counted(
-    Arc<Connections>,
-    #[expect(dead_code, reason = "held")] OwnedSemaphorePermit,
-);
-
-impl Counted {
-    fn new(connections: &Arc<Connections>, permit: OwnedSemaphorePermit) -> Self {
-        connections.0.fetch_add(1, Ordering::Relaxed);
-        Self(connections.clone(), permit)
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 /// Answers on `listener` with `app` until `stopping`, and for a moment longer.
 ///
 /// # Errors
@@ -89,34 +49,35 @@ pub(super) async fn serve(
     listener: Arc<TcpListener>,
     app: Router,
     credentials: Arc<Credentials>,
-    connections: Arc<Connections>,
+    lines: Lines,
     stopping: CancellationToken,
 ) -> io::Result<()> {
     // The port stays taken while this actor is restarted: the original is kept elsewhere.
     let listener = tokio::net::TcpListener::from_std(listener.try_clone()?)?;
-    let slots = Arc::new(Semaphore::new(CONNECTIONS));
     let mut running = JoinSet::new();
     let refreshing = refresh(credentials.clone());
     tokio::pin!(refreshing);
+    // One that was accepted and has no place yet.
+    let mut came = None;
     loop {
-        let accepted = async {
-            let slot = slots.clone().acquire_owned().await;
-            (slot, listener.accept().await)
-        };
         tokio::select! {
             () = stopping.cancelled() => break,
             () = &mut refreshing => {}
             Some(ended) = running.join_next() => tell(ended),
-            (Ok(slot), accepted) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let counted = Counted::new(&connections, slot);
+            line = lines.one_more(), if came.is_some() => {
+                if let Some((stream, peer)) = came.take() {
                     let (app, stopping) = (app.clone(), stopping.clone());
                     let tls = credentials.tls().map(TlsAcceptor::from);
                     running.spawn(async move {
-                        let _counted = counted;
-                        connection(stream, tls, app, stopping).await;
+                        tokio::select! {
+                            () = connection(stream, peer, &line, tls, app, stopping) => {}
+                            () = line.gives_way() => {}
+                        }
                     });
                 }
+            }
+            accepted = listener.accept(), if came.is_none() => match accepted {
+                Ok((stream, peer)) => came = Some((stream, Peer(peer.ip()))),
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) => {
                     tracing::warn!("the admin server cannot accept a connection: {error}");
@@ -164,6 +125,8 @@ async fn refresh(credentials: Arc<Credentials>) {
 
 async fn connection(
     stream: TcpStream,
+    peer: Peer,
+    line: &Line,
     tls: Option<TlsAcceptor>,
     app: Router,
     stopping: CancellationToken,
@@ -171,24 +134,35 @@ async fn connection(
     // Answers are small and whole: waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     match tls {
-        None => talk(stream, app, stopping).await,
+        None => talk(stream, peer, line, app, stopping).await,
         Some(tls) => match timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => talk(stream, app, stopping).await,
+            Ok(Ok(stream)) => talk(stream, peer, line, app, stopping).await,
             Ok(Err(error)) => tracing::debug!("no TLS connection to the admin server: {error}"),
             Err(_) => tracing::debug!("no TLS connection to the admin server in time"),
         },
     }
 }
 
-async fn talk<S>(stream: S, app: Router, stopping: CancellationToken)
+async fn talk<S>(stream: S, peer: Peer, line: &Line, app: Router, stopping: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let mark = line.mark();
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        let answering = mark();
+        request.extensions_mut().insert(peer);
+        let answered = app.clone().oneshot(request);
+        async move {
+            let answer = answered.await;
+            drop(answering);
+            answer
+        }
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
+        .serve_connection(TokioIo::new(stream), answer);
     tokio::pin!(connection);
     let limit = sleep(CONNECTION);
     tokio::pin!(limit);

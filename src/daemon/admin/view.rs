@@ -125,6 +125,22 @@ pub(super) fn state(
     held.unwrap_or_else(|| status.phase.name())
 }
 
+/// What is, or last was, wrong with `servo`.
+pub(super) fn error(
+    servo: &ServoHandle,
+    status: &ServoStatus,
+    overview: &Overview,
+) -> Option<String> {
+    let error = status.start_failure.clone();
+    let error = error.or_else(|| servo.outage_condition());
+    let error = error.or_else(|| status.last_error.as_ref().map(|(_, text)| text.clone()));
+    error.or_else(|| {
+        overview.held(servo.name(), status.since)?;
+        let exit = overview.servo(servo.name())?.last_exit.as_deref()?;
+        Some(exit.to_owned())
+    })
+}
+
 impl ServoView {
     pub(super) fn of(servo: &ServoHandle, overview: &Overview) -> Self {
         let status = servo.status().borrow().clone();
@@ -132,10 +148,6 @@ impl ServoView {
         let state = state(servo, &status, overview);
         let held = standing.filter(|_| state != status.phase.name());
         let detail = held.map(|standing| standing.held_state().to_string());
-        let error = status.start_failure.clone();
-        let error = error.or_else(|| servo.outage_condition());
-        let error = error.or_else(|| status.last_error.as_ref().map(|(_, text)| text.clone()));
-        let error = error.or_else(|| held?.last_exit.as_deref().map(str::to_owned));
         Self {
             name: servo.name().to_string(),
             state,
@@ -146,7 +158,7 @@ impl ServoView {
             not_ok: status.not_ok,
             restarts: standing.map_or(0, |standing| standing.restarts()),
             last: status.last.as_ref().map(LastView::of),
-            error,
+            error: error(servo, &status, overview),
         }
     }
 }

@@ -6,7 +6,7 @@ use servo_assembly::AssemblyError;
 use tokio::time::timeout;
 
 use super::{
-    Affairs, ChangeError, Fleet, Inner,
+    Affairs, ChangeError, Fleet, Inner, Removed,
     clients::studies_of,
     members::{Examiner, From, Member, shared_optimizer},
     reload::farewell,
@@ -16,6 +16,9 @@ use crate::{
     config::{FileContents, OptimizerConfig, ServoConfig},
     daemon::{Unfit, logging::one_line},
 };
+
+/// What is said of a servo that was removed although the configuration has it.
+pub const COMES_BACK: &str = "the configuration's file names it: the next reload brings it back, unless it is taken out there";
 
 /// Of servos that are added at once, so many are named in the log.
 const NAMED: usize = 10;
@@ -68,11 +71,11 @@ impl Fleet {
 
     /// Ends the servo: its command is cancelled or may end first, as `[reload]` of `servo.toml` says, and
     /// its optimizer is told GOODBYE with the reason `reconfigured`. If the configuration's file still has
-    /// it, it comes back with the next reload.
+    /// it, it comes back with the next reload: the answer says so.
     ///
     /// # Errors
     /// When there is no such servo, or it could not be ended.
-    pub async fn remove(&self, name: &str) -> Result<(), ChangeError> {
+    pub async fn remove(&self, name: &str) -> Result<Removed, ChangeError> {
         let (fleet, name) = (self.clone(), name.to_owned());
         let removing = async move {
             let mut affairs = fleet.0.turn().await?;
@@ -225,8 +228,11 @@ impl Inner {
         Ok(changed)
     }
 
-    async fn remove(&self, affairs: &mut Affairs, name: &str) -> Result<(), ChangeError> {
+    async fn remove(&self, affairs: &mut Affairs, name: &str) -> Result<Removed, ChangeError> {
         let member = self.members.get(name);
+        let removed = Removed {
+            comes_back: member.as_ref().is_some_and(|m| m.from == From::Files),
+        };
         let farewell = farewell(&self.settings.borrow().daemon.reload);
         self.members.remove(name);
         match self.tree.assembly().remove(name, farewell).await {
@@ -241,8 +247,13 @@ impl Inner {
         }
         self.close_unused(affairs).await;
         self.configuration_changed();
-        tracing::info!("removed while running: {}", one_line(name));
-        Ok(())
+        let name = one_line(name);
+        if removed.comes_back {
+            tracing::warn!("removed while running: {name}; {COMES_BACK}");
+        } else {
+            tracing::info!("removed while running: {name}");
+        }
+        Ok(removed)
     }
 
     /// Closes the trial files that no servo uses any more.

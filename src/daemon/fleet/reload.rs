@@ -445,6 +445,7 @@ fn needs_restart(started: &DaemonConfig, now: &DaemonConfig) -> Vec<String> {
         watch: _,
         reload: _,
         optimizer,
+        // Of this, `metrics_per_servo` counts at once.
         admin,
     } = now;
     let keys = [
@@ -469,10 +470,6 @@ fn needs_restart(started: &DaemonConfig, now: &DaemonConfig) -> Vec<String> {
             "admin.tls_key",
             started.admin.tls.as_ref().map(|tls| &tls.key)
                 != admin.tls.as_ref().map(|tls| &tls.key),
-        ),
-        (
-            "admin.metrics_per_servo",
-            started.admin.metrics_per_servo != admin.metrics_per_servo,
         ),
     ];
     let changed = keys.into_iter().filter(|(_, changed)| *changed);

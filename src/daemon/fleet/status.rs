@@ -63,6 +63,9 @@ pub struct ReloadStatus {
     pub last_success: Timestamp,
     /// Tells one running configuration from another.
     pub configuration: u64,
+    /// Keys of `servo.toml` that are not what the program was started with, as of the last reload that
+    /// was carried out: a restart makes them count.
+    pub needs_restart: Vec<String>,
 }
 
 /// How a reload went.
@@ -145,6 +148,7 @@ impl Reloads {
             last: None,
             last_success: Timestamp::now(),
             configuration,
+            needs_restart: Vec::new(),
         }))
     }
 
@@ -169,18 +173,21 @@ impl Reloads {
             Ok(reloaded) => (true, reloaded.to_string()),
             Err(refused) => (false, refused.to_string()),
         };
-        if ok {
-            tracing::info!("{text}");
-        } else {
-            tracing::error!("{text}");
+        match outcome {
+            Ok(reloaded) if reloaded.needs_restart.is_empty() => tracing::info!("{text}"),
+            // Who changed these keys believes that they count.
+            Ok(_) => tracing::warn!("{text}"),
+            Err(_) => tracing::error!("{text}"),
         }
         let at = Timestamp::now();
         let mut status = self.lock();
-        if ok {
-            status.succeeded += 1;
-            status.last_success = at;
-        } else {
-            status.refused += 1;
+        match outcome {
+            Ok(reloaded) => {
+                status.succeeded += 1;
+                status.last_success = at;
+                status.needs_restart.clone_from(&reloaded.needs_restart);
+            }
+            Err(_) => status.refused += 1,
         }
         status.last = Some(LastReload { ok, at, text });
     }
@@ -230,9 +237,13 @@ mod tests {
             refused.last.map(|l| (l.ok, l.text)),
             Some((false, "reload refused: no".to_owned()))
         );
+        reloads.note(&Ok(reloaded(&["arbiters"])));
+        reloads.note(&Err(ReloadRefused::new("no")));
+        assert_eq!(reloads.status().needs_restart, ["arbiters"]);
         reloads.note(&Ok(reloaded(&[])));
         let done = reloads.status();
-        assert_eq!((done.succeeded, done.refused), (1, 1));
+        assert!(done.needs_restart.is_empty());
+        assert_eq!((done.succeeded, done.refused), (2, 2));
         assert!(done.last.is_some_and(|l| l.ok));
         assert!(done.last_success >= before.last_success);
     }

@@ -61,7 +61,13 @@ fn servos_come_and_go() {
     );
     assert_eq!(answer.status, 400);
     let removed = daemon.ask("DELETE", "/api/v1/servos/a%2Fb");
-    assert_eq!((removed.status, removed.body.len()), (204, 0));
+    assert_eq!(
+        (removed.status, removed.json()),
+        (
+            200,
+            json!({"removed": "a/b", "comes_back": false, "note": null})
+        )
+    );
     wait("GOODBYE", SOON, || {
         let received = optimizer.received();
         let goodbye = received.iter().find(|r| r.event == "GOODBYE")?;
@@ -76,6 +82,50 @@ fn servos_come_and_go() {
     assert_eq!(daemon.get("/api/v1/servos").json()["total"], 2);
     let log = daemon.end();
     assert!(!log.contains(TOKEN));
+}
+
+/// Who removes a servo that the file names is told that it comes back.
+#[test]
+fn a_servo_of_the_file_comes_back() {
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    let mut daemon = one(&optimizer);
+    daemon.until_ready();
+    let removed = daemon.ask("DELETE", "/api/v1/servos/solo");
+    assert_eq!(removed.status, 200, "{}", removed.text());
+    let told = removed.json();
+    assert_eq!(
+        (&told["removed"], &told["comes_back"]),
+        (&json!("solo"), &json!(true))
+    );
+    assert!(told["note"].as_str().unwrap().contains("next reload"));
+    daemon.running.until("the log says so", SOON, |_, log| {
+        let line = log
+            .lines()
+            .find(|l| l.contains("removed while running: solo"))?;
+        (line.contains("WARN") && line.contains("the next reload brings it back")).then_some(())
+    });
+    let reloaded = daemon.ask("POST", "/-/reload");
+    assert_eq!(reloaded.json()["added"], 1, "{}", reloaded.text());
+    daemon.end();
+}
+
+#[test]
+fn what_is_no_yaml_by_its_own_account_is_not_read() {
+    let optimizer = ScriptedOptimizer::start(Script::new());
+    let daemon = one(&optimizer);
+    let body = document("new", &optimizer, "");
+    let post = |kind: &str| {
+        let header = format!("content-type: {kind}\r\n");
+        let at = "/api/v1/servos";
+        ask_with(daemon.address, "POST", at, &header, body.as_bytes())
+    };
+    for wrong in ["image/png", "text/html; charset=utf-8", "yaml", ""] {
+        let answer = post(wrong);
+        assert_eq!(answer.status, 415, "{wrong}: {}", answer.text());
+        assert!(answer.error().contains("application/yaml"));
+    }
+    assert_eq!(post("Application/YAML; charset=utf-8").status, 201);
+    daemon.end();
 }
 
 #[test]

@@ -51,6 +51,8 @@ pub(in super::super) struct Reloads {
     pub(in super::super) last_success_seconds: f64,
     /// 48 bits of the running configuration's hash, which a float holds.
     pub(in super::super) hash: u64,
+    /// Keys of `servo.toml` that count with the next start only.
+    pub(in super::super) needs_restart: u64,
 }
 
 /// Requests to one host.
@@ -232,6 +234,12 @@ fn stands(servo: &mut Registry, reading: &Reading) {
         "config_hash",
         "48 bits of the hash of the running configuration",
         reloads.hash as f64,
+    );
+    gauge(
+        servo,
+        "config_needs_restart",
+        "Keys of servo.toml that have changed and count with the next start only",
+        reloads.needs_restart as f64,
     );
     labelled(
         servo,
