@@ -12,11 +12,15 @@ use tokio::{sync::mpsc, time::Instant};
 
 use super::{
     Context, Failure,
-    admin_client::{AdminClient, AdminError, AdminOptions, answers::Daemon, words},
+    admin_client::{
+        AdminClient, AdminError, AdminOptions,
+        answers::{Daemon, Servo, ServoPage},
+        words,
+    },
     print, table,
 };
 use crate::daemon::{self, Signals};
-use board::{Board, Order, Wish};
+use board::{Board, Order, View, Wish};
 use screen::{Keys, Resizes, Screen};
 
 /// Watch the servos of a running daemon
@@ -51,11 +55,16 @@ pub(super) struct Arguments {
 /// What one look at the daemon shows.
 struct Look {
     daemon: Daemon,
-    servos: Vec<super::admin_client::answers::Servo>,
+    matched: usize,
+    servos: Vec<Servo>,
 }
 
 /// A look takes at most this part of the time, so that many servos are no burden to the daemon.
 const SHARE: u32 = 5;
+
+/// What is missing on the screen is asked for after this, so that a daemon that tells of less than it
+/// counts is no reason to ask without end.
+const SOON: Duration = Duration::from_millis(50);
 
 pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Failure> {
     let client = AdminClient::new(context, &arguments.admin)?;
@@ -63,12 +72,12 @@ pub(super) fn execute(context: &Context, arguments: &Arguments) -> Result<(), Fa
         (Some(name), "") => name.clone(),
         (_, search) => search.to_owned(),
     };
-    let board = Board::new(arguments.sort, search);
     let terminal = io::stdout().is_terminal() && io::stdin().is_terminal();
     let shown = async {
         if arguments.once || !terminal {
-            once(&client, board).await
+            once(&client, arguments.sort, &search).await
         } else {
+            let board = Board::new(arguments.sort, search);
             live(&client, board, arguments.interval, context.colour).await
         }
     };
@@ -85,26 +94,38 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-async fn look(client: &AdminClient, search: &str) -> Result<Look, AdminError> {
+async fn look(client: &AdminClient, view: &View) -> Result<Look, AdminError> {
     let daemon = client.get_as(&["status"], &[]).await?;
-    let parameters: &[(&str, &str)] = match search {
-        "" => &[],
-        search => &[("q", search)],
-    };
-    let servos = client.servos(parameters).await?;
+    let (offset, limit) = (view.offset.to_string(), view.limit.to_string());
+    let mut parameters = parameters(view.order, &view.search);
+    parameters.extend([("offset", offset.as_str()), ("limit", limit.as_str())]);
+    if view.reversed {
+        parameters.push(("reverse", "true"));
+    }
+    let page: ServoPage = client.get_as(&["servos"], &parameters).await?;
     Ok(Look {
         daemon,
-        servos: client.read_servos(&servos)?,
+        matched: page.matched,
+        servos: client.read_servos(&page.servos)?,
     })
 }
 
-async fn once(client: &AdminClient, mut board: Board) -> Result<(), Failure> {
-    let look = look(client, board.search()).await?;
-    let head = words::daemon(&look.daemon);
-    board.take(look.servos);
-    let rows: Vec<_> = board.rows().collect();
+fn parameters(order: Order, search: &str) -> Vec<(&str, &str)> {
+    let mut parameters = vec![("sort", order.parameter())];
+    if !search.is_empty() {
+        parameters.push(("q", search));
+    }
+    parameters
+}
+
+async fn once(client: &AdminClient, order: Order, search: &str) -> Result<(), Failure> {
+    let status: Daemon = client.get_as(&["status"], &[]).await?;
+    let servos = client.servos(&parameters(order, search)).await?;
+    let servos = client.read_servos(&servos)?;
+    let rows = servos.iter().map(board::row).collect();
     print(&format!(
-        "{head}\n\n{}",
+        "{}\n\n{}",
+        words::daemon(&status),
         table::render(board::HEADERS, rows)
     ))
 }
@@ -117,24 +138,23 @@ async fn live(
 ) -> Result<(), Failure> {
     let failed = |e: io::Error| Failure::Failed(format!("cannot use the terminal: {e}"));
     // What is wrong from the start is an error; what goes wrong later is shown.
-    let mut latest = look(client, board.search()).await?;
-    board.take(std::mem::take(&mut latest.servos));
+    let size = screen::size();
+    let view = board.view(size);
+    let first = look(client, &view).await?;
+    let mut daemon = first.daemon;
+    board.take(&view, first.matched, first.servos);
     let mut signals = Signals::listen().map_err(failed)?;
     let mut resizes = Resizes::listen().map_err(failed)?;
     let screen = Screen::open(colour).map_err(failed)?;
     let mut keys = Keys::read();
     // A look does not keep keys waiting.
-    let (wishes, mut wished) = mpsc::channel::<String>(1);
+    let (wishes, mut wished) = mpsc::channel::<View>(1);
     let (found, mut looks) = mpsc::channel(1);
     let looking = async {
-        while let Some(search) = wished.recv().await {
+        while let Some(view) = wished.recv().await {
             let began = Instant::now();
-            let outcome = look(client, &search).await;
-            if found
-                .send((search, began.elapsed(), outcome))
-                .await
-                .is_err()
-            {
+            let outcome = look(client, &view).await;
+            if found.send((view, began.elapsed(), outcome)).await.is_err() {
                 break;
             }
         }
@@ -144,11 +164,11 @@ async fn live(
         let mut next = Instant::now() + interval;
         let mut pending = false;
         loop {
-            let lines = board.lines(&latest.daemon, trouble.as_deref(), screen.size());
+            let lines = board.lines(&daemon, trouble.as_deref(), screen.size());
             screen.draw(&lines).map_err(failed)?;
             tokio::select! {
                 signal = signals.next() => return Err(Failure::Interrupted(signal)),
-                _ = resizes.next() => {}
+                _ = resizes.next() => if !board.is_complete(screen.size()) { next = Instant::now() },
                 key = keys.next() => match key.map(|key| board.press(key, screen.size())) {
                     // Without keys there is no end but by a signal.
                     None | Some(Wish::Nothing) => {}
@@ -156,18 +176,20 @@ async fn live(
                     Some(Wish::End) => return Ok(()),
                 },
                 () = tokio::time::sleep_until(next), if !pending => {
-                    pending = wishes.try_send(board.search().to_owned()).is_ok();
+                    pending = wishes.try_send(board.view(screen.size())).is_ok();
                 }
-                Some((search, took, outcome)) = looks.recv() => {
+                Some((view, took, outcome)) = looks.recv() => {
                     pending = false;
                     next = Instant::now() + interval.max(took * SHARE);
                     match outcome {
-                        // Meanwhile something else is looked for.
-                        _ if search != board.search() => next = Instant::now(),
-                        Ok(Look { daemon, servos }) => {
+                        Ok(look) => {
                             trouble = None;
-                            latest.daemon = daemon;
-                            board.take(servos);
+                            daemon = look.daemon;
+                            let taken = board.take(&view, look.matched, look.servos);
+                            // Meanwhile something else is looked for.
+                            if !taken || !board.is_complete(screen.size()) {
+                                next = Instant::now() + SOON;
+                            }
                         }
                         Err(error) => trouble = Some(error.to_string()),
                     }

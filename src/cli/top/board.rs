@@ -1,6 +1,7 @@
 //! What `servo top` shows, in which order, and what keys change about it.
-
-use std::cmp::{Ordering, Reverse};
+//!
+//! The daemon sorts, and tells of as many servos as are looked at, with some above and below them to
+//! scroll into.
 
 use clap::ValueEnum;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
@@ -42,13 +43,30 @@ pub(super) enum Wish {
     End,
 }
 
+/// Which servos are wanted of the daemon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct View {
+    /// Part of their names; empty for all.
+    pub(super) search: String,
+    pub(super) order: Order,
+    pub(super) reversed: bool,
+    /// The first of them, among all of that name in that order.
+    pub(super) offset: usize,
+    pub(super) limit: usize,
+}
+
 /// The rows, and how they are looked at.
 pub(super) struct Board {
     order: Order,
     reversed: bool,
     search: String,
     typing: bool,
+    /// The first that is shown, among all that match.
     top: usize,
+    /// How many match.
+    matched: usize,
+    /// Those that are known, from this one on.
+    offset: usize,
     servos: Vec<Servo>,
 }
 
@@ -69,6 +87,9 @@ const WIDEST: [usize; 8] = [40, 34, 36, 9, 7, 9, 26, usize::MAX];
 /// Lines that are not rows: head, reload or trouble, keys, headers.
 const AROUND: usize = 4;
 
+/// Servos that are asked for at a time.
+const MOST: usize = 1000;
+
 /// Looked for names are no longer.
 const LONGEST_SEARCH: usize = 200;
 
@@ -80,33 +101,41 @@ impl Board {
             search,
             typing: false,
             top: 0,
+            matched: 0,
+            offset: 0,
             servos: Vec::new(),
         }
     }
 
-    /// Part of the names that are wanted; empty for all.
-    pub(super) fn search(&self) -> &str {
-        &self.search
+    /// What is to be asked for on a screen of this size: what it shows, and a page above and below.
+    pub(super) fn view(&self, size: Size) -> View {
+        let page = self.visible(size);
+        let offset = self.top.saturating_sub(page);
+        View {
+            search: self.search.clone(),
+            order: self.order,
+            reversed: self.reversed,
+            offset,
+            limit: (self.top - offset + 2 * page).clamp(1, MOST),
+        }
     }
 
-    /// Shows these from now on.
-    pub(super) fn take(&mut self, servos: Vec<Servo>) {
-        self.servos = servos;
-        self.sort();
+    /// Shows these from now on, of `matched`, if they are still what is wanted; says whether they are.
+    pub(super) fn take(&mut self, view: &View, matched: usize, servos: Vec<Servo>) -> bool {
+        let wanted = view.search == self.search
+            && view.order == self.order
+            && view.reversed == self.reversed;
+        if wanted {
+            (self.matched, self.offset, self.servos) = (matched, view.offset, servos);
+        }
+        wanted
     }
 
-    fn sort(&mut self) {
-        let (order, reversed) = (self.order, self.reversed);
-        self.servos.sort_by(|a, b| {
-            let by = order.compare(a, b);
-            let by = if reversed { by.reverse() } else { by };
-            by.then_with(|| a.name.cmp(&b.name))
-        });
-    }
-
-    /// All rows, in order.
-    pub(super) fn rows(&self) -> impl Iterator<Item = [String; 8]> {
-        self.servos.iter().map(row)
+    /// Whether all that is to be shown is known.
+    pub(super) fn is_complete(&self, size: Size) -> bool {
+        let top = self.top.min(self.last_top(size));
+        let end = (top + self.visible(size)).min(self.matched);
+        self.offset <= top && end <= self.offset + self.servos.len()
     }
 
     /// The screen.
@@ -127,7 +156,10 @@ impl Board {
         };
         let visible = self.visible(size);
         let top = self.top.min(self.last_top(size));
-        let shown: Vec<_> = self.servos.iter().skip(top).take(visible).collect();
+        // Above what is known there is nothing to show yet.
+        let known = self.servos.iter().skip(top.saturating_sub(self.offset));
+        let missing = self.offset.saturating_sub(top);
+        let shown: Vec<_> = known.take(visible.saturating_sub(missing)).collect();
         let rows: Vec<_> = shown.iter().copied().map(row).collect();
         let widths = widths(&rows);
         let mut lines = vec![
@@ -157,7 +189,7 @@ impl Board {
         };
         let range = match shown {
             0 => "no servos".to_owned(),
-            _ => format!("{}-{} of {}", top + 1, top + shown, self.servos.len()),
+            _ => format!("{}-{} of {}", top + 1, top + shown, self.matched),
         };
         format!(
             "{range}{search} by {}{turned}   sort: n s o d f r l e   names: /   end: q",
@@ -170,7 +202,7 @@ impl Board {
     }
 
     fn last_top(&self, size: Size) -> usize {
-        self.servos.len().saturating_sub(self.visible(size))
+        self.matched.saturating_sub(self.visible(size))
     }
 
     /// Does what a key stands for.
@@ -199,12 +231,16 @@ impl Board {
                     self.reversed = order == self.order && !self.reversed;
                     self.order = order;
                     self.top = 0;
-                    self.sort();
+                    return Wish::Look;
                 }
             }
             Key::Enter | Key::Escape | Key::Backspace => {}
         }
-        Wish::Nothing
+        if self.is_complete(size) {
+            Wish::Nothing
+        } else {
+            Wish::Look
+        }
     }
 
     fn type_key(&mut self, key: Key) -> Wish {
@@ -259,47 +295,19 @@ impl Order {
         }
     }
 
-    fn compare(self, a: &Servo, b: &Servo) -> Ordering {
-        let runtime = |servo: &Servo| servo.command.as_ref().map_or(-1.0, |c| c.runtime_seconds);
-        let ago = |servo: &Servo| {
-            servo
-                .last
-                .as_ref()
-                .map_or(f64::MAX, |l| l.ended_seconds_ago)
-        };
+    /// The daemon's word for it.
+    pub(super) fn parameter(self) -> &'static str {
         match self {
-            Self::State => urgency(&a.state).cmp(&urgency(&b.state)),
-            // Names decide what is equal anyway, but not in reverse.
-            Self::Name => a.name.cmp(&b.name),
-            Self::Operation => runtime(b).total_cmp(&runtime(a)),
-            Self::Done => b.finished.cmp(&a.finished),
-            Self::NotOk => b.not_ok.cmp(&a.not_ok),
-            Self::Restarts => b.restarts.cmp(&a.restarts),
-            Self::Last => ago(a).total_cmp(&ago(b)),
-            Self::Error => Reverse(a.error.is_some()).cmp(&Reverse(b.error.is_some())),
+            Self::State => "state",
+            Self::Name => "name",
+            Self::Operation => "command",
+            Self::Done => "finished",
+            Self::NotOk => "not_ok",
+            Self::Restarts => "restarts",
+            Self::Last => "last",
+            Self::Error => "error",
         }
     }
-}
-
-/// The place of a state among those that an operator wants to see first.
-fn urgency(state: &str) -> usize {
-    const FIRST: [&str; 13] = [
-        "parked",
-        "backing_off",
-        "waiting",
-        "deprovisioned",
-        "executing",
-        "reporting",
-        "starting",
-        "attaching",
-        "connecting",
-        "shutting_down",
-        "sleeping",
-        "polling",
-        "idle",
-    ];
-    let place = FIRST.iter().position(|first| *first == state);
-    place.unwrap_or(FIRST.len())
 }
 
 fn look(servo: &Servo) -> Look {
@@ -312,7 +320,8 @@ fn look(servo: &Servo) -> Look {
     }
 }
 
-fn row(servo: &Servo) -> [String; 8] {
+/// The cells of a row.
+pub(super) fn row(servo: &Servo) -> [String; 8] {
     let since = age(servo.since_seconds);
     let cells = [
         servo.name.clone(),
@@ -388,20 +397,23 @@ mod tests {
         rows: 8,
     };
 
-    fn board(states: &[&str]) -> Board {
-        let mut board = Board::new(Order::State, String::new());
-        let servos = states.iter().enumerate().map(|(index, state)| Servo {
-            name: format!("s{index}"),
-            state: (*state).to_owned(),
-            finished: index as u64,
+    /// A daemon of so many servos, and what it answers.
+    fn answer(board: &mut Board, of: usize, size: Size) -> View {
+        let view = board.view(size);
+        let numbers = view.offset..(view.offset + view.limit).min(of);
+        let servos = numbers.map(|number| Servo {
+            name: format!("s{number}"),
+            state: "polling".to_owned(),
             ..Servo::default()
         });
-        board.take(servos.collect());
-        board
+        assert!(board.take(&view, of, servos.collect()));
+        view
     }
 
-    fn names(board: &Board) -> Vec<String> {
-        board.rows().map(|[name, ..]| name).collect()
+    fn board(of: usize) -> Board {
+        let mut board = Board::new(Order::State, String::new());
+        answer(&mut board, of, SIZE);
+        board
     }
 
     fn daemon() -> Daemon {
@@ -409,52 +421,83 @@ mod tests {
         serde_json::from_value(daemon).unwrap()
     }
 
+    fn first(board: &Board) -> String {
+        let lines = board.lines(&daemon(), None, SIZE);
+        assert_eq!(lines.len(), SIZE.rows);
+        assert!(lines.iter().all(|line| line.text.width() <= SIZE.columns));
+        lines[AROUND].text.split(' ').next().unwrap().to_owned()
+    }
+
     #[test]
-    fn what_needs_somebody_stands_first() {
-        let mut board = board(&["polling", "parked", "executing", "polling"]);
-        assert_eq!(names(&board), ["s1", "s2", "s0", "s3"]);
+    fn an_order_is_asked_for_and_one_that_is_no_more_wanted_is_not_shown() {
+        let mut board = board(3);
+        let before = board.view(SIZE);
+        assert_eq!(board.press(Key::Character('d'), SIZE), Wish::Look);
+        assert!(!board.take(&before, 1, Vec::new()));
+        let view = board.view(SIZE);
+        assert_eq!((view.order, view.reversed), (Order::Done, false));
         board.press(Key::Character('d'), SIZE);
-        assert_eq!(names(&board), ["s3", "s2", "s1", "s0"]);
-        board.press(Key::Character('d'), SIZE);
-        assert_eq!(names(&board), ["s0", "s1", "s2", "s3"]);
+        assert!(board.view(SIZE).reversed);
         board.press(Key::Character('n'), SIZE);
-        board.press(Key::Character('n'), SIZE);
-        assert_eq!(names(&board), ["s3", "s2", "s1", "s0"]);
+        assert_eq!(board.view(SIZE).order.parameter(), "name");
+        assert!(!board.view(SIZE).reversed);
     }
 
     #[test]
     fn the_screen_is_filled_and_no_line_is_too_long() {
-        let mut board = board(&["polling"; 9]);
-        let first = |board: &Board| {
-            let lines = board.lines(&daemon(), None, SIZE);
-            assert_eq!(lines.len(), SIZE.rows);
-            assert!(lines.iter().all(|line| line.text.width() <= SIZE.columns));
-            lines[AROUND].text.split(' ').next().unwrap().to_owned()
-        };
+        let mut board = board(9);
         assert_eq!(first(&board), "s0");
-        board.press(Key::PageDown, SIZE);
-        assert_eq!(first(&board), "s4");
-        board.press(Key::PageDown, SIZE);
-        assert_eq!(first(&board), "s5");
-        board.press(Key::Up, SIZE);
-        assert_eq!(first(&board), "s4");
-        board.press(Key::Home, SIZE);
-        assert_eq!(first(&board), "s0");
-        for (columns, rows) in [(1, 1), (0, 0), (200, 3)] {
-            let lines = board.lines(&daemon(), Some("gone"), Size { columns, rows });
-            assert_eq!(lines.len(), rows);
+        for (key, shown) in [
+            (Key::PageDown, "s4"),
+            (Key::PageDown, "s5"),
+            (Key::Up, "s4"),
+            (Key::Home, "s0"),
+        ] {
+            if board.press(key, SIZE) == Wish::Look {
+                answer(&mut board, 9, SIZE);
+            }
+            assert_eq!(first(&board), shown);
         }
+        for (columns, rows) in [(1, 1), (0, 0), (200, 3)] {
+            let size = Size { columns, rows };
+            let lines = board.lines(&daemon(), Some("gone"), size);
+            assert_eq!(lines.len(), rows);
+            answer(&mut board, 9, size);
+        }
+    }
+
+    /// However many there are, a look is at three pages.
+    #[test]
+    fn of_many_only_those_around_the_screen_are_asked_for() {
+        let mut board = board(10_000);
+        assert_eq!(board.view(SIZE).limit, 8);
+        assert_eq!(board.press(Key::Down, SIZE), Wish::Nothing, "it is known");
+        assert_eq!(board.press(Key::End, SIZE), Wish::Look);
+        assert!(!board.is_complete(SIZE));
+        let lines = board.lines(&daemon(), None, SIZE);
+        assert!(lines.len() <= SIZE.rows, "nothing to show yet");
+        let view = answer(&mut board, 10_000, SIZE);
+        assert_eq!((view.offset, view.limit), (9_992, 12));
+        assert!(board.is_complete(SIZE));
+        assert_eq!(first(&board), "s9996");
+        assert_eq!(board.press(Key::PageUp, SIZE), Wish::Nothing);
+        assert_eq!(first(&board), "s9992");
+        // Most of them are gone.
+        answer(&mut board, 2, SIZE);
+        board.press(Key::Up, SIZE);
+        answer(&mut board, 2, SIZE);
+        assert_eq!(board.lines(&daemon(), None, SIZE).len(), AROUND + 2);
     }
 
     #[test]
     fn names_are_looked_for_as_they_are_typed() {
-        let mut board = board(&["polling"]);
+        let mut board = board(1);
         assert_eq!(board.press(Key::Character('/'), SIZE), Wish::Nothing);
         assert_eq!(board.press(Key::Character('q'), SIZE), Wish::Look);
-        assert_eq!(board.search(), "q");
+        assert_eq!(board.view(SIZE).search, "q");
         assert_eq!(board.press(Key::Enter, SIZE), Wish::Nothing);
         assert_eq!(board.press(Key::Escape, SIZE), Wish::Look);
-        assert_eq!(board.search(), "");
+        assert_eq!(board.view(SIZE).search, "");
         assert_eq!(board.press(Key::Character('q'), SIZE), Wish::End);
     }
 

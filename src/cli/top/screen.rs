@@ -54,6 +54,20 @@ pub(super) struct Size {
     pub(super) rows: usize,
 }
 
+/// How much fits on the terminal.
+pub(super) fn size() -> Size {
+    let size = tcgetwinsize(io::stdout()).ok();
+    let size = size.map(|s| (usize::from(s.ws_col), usize::from(s.ws_row)));
+    match size {
+        Some((columns @ 1.., rows @ 1..)) => Size { columns, rows },
+        // Some terminals do not tell.
+        _ => Size {
+            columns: 80,
+            rows: 24,
+        },
+    }
+}
+
 /// The screen while it is ours. What was there before comes back with the drop.
 pub(super) struct Screen {
     before: Termios,
@@ -81,16 +95,7 @@ impl Screen {
 
     /// How much fits.
     pub(super) fn size(&self) -> Size {
-        let size = tcgetwinsize(io::stdout()).ok();
-        let size = size.map(|s| (usize::from(s.ws_col), usize::from(s.ws_row)));
-        match size {
-            Some((columns @ 1.., rows @ 1..)) => Size { columns, rows },
-            // Some terminals do not tell.
-            _ => Size {
-                columns: 80,
-                rows: 24,
-            },
-        }
+        size()
     }
 
     /// Draws the whole screen.

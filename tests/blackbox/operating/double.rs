@@ -226,6 +226,11 @@ fn answer(world: &World, method: &str, target: &str, bearer: Option<&str>) -> An
                 .filter(|s| parameter("state").is_none_or(|state| s["state"] == state))
                 .filter(|s| s["name"].as_str().unwrap().to_lowercase().contains(&text))
                 .collect();
+            let mut matching = matching;
+            sort(&mut matching, parameter("sort").unwrap_or("name"));
+            if parameter("reverse") == Some("true") {
+                matching.reverse();
+            }
             let page: Vec<_> = matching.iter().skip(offset).take(limit.min(1000)).collect();
             let answer = json!({
                 "total": world.servos.len(), "matched": matching.len(),
@@ -256,6 +261,20 @@ fn answer(world: &World, method: &str, target: &str, bearer: Option<&str>) -> An
         }
         _ => json_answer(405, &json!({"error": "no"})),
     }
+}
+
+/// As far as tests need it.
+fn sort(servos: &mut [&Value], by: &str) {
+    let place = |servo: &Value| {
+        let states = ["parked", "executing", "polling"];
+        let state = states.iter().position(|state| servo["state"] == *state);
+        match by {
+            "state" => state.map_or(0, |place| place as i64),
+            "restarts" => -servo["restarts"].as_i64().unwrap(),
+            _ => 0,
+        }
+    };
+    servos.sort_by_key(|servo| (place(servo), servo["name"].as_str().unwrap().to_owned()));
 }
 
 fn decoded(text: &str) -> String {

@@ -176,3 +176,36 @@ fn a_daemon_that_goes_away_is_told_of_and_comes_back() {
     terminal.press("\u{3}");
     terminal.ended(0);
 }
+
+/// Of 5,000 servos no more are asked for than a screen and those around it, wherever one looks.
+#[test]
+fn of_many_servos_it_asks_for_a_few() {
+    let servos = (0..5000).map(|n| super::servo(&format!("s{n:04}")));
+    let daemon = AdminDouble::start(servos.collect());
+    let Some(mut terminal) = top(&daemon) else {
+        return;
+    };
+    terminal.until("the first", |screen| {
+        names(screen).first() == Some(&"s0000") && screen.contains("1-26 of 5000")
+    });
+    // The end of the list, and a page up again.
+    terminal.press("\u{1b}[F");
+    terminal.until("the last", |screen| names(screen).last() == Some(&"s4999"));
+    terminal.press("\u{1b}[5~");
+    terminal.until("before the last", |screen| {
+        screen.contains("4949-4974 of 5000") && names(screen).len() == 26
+    });
+    terminal.press("n");
+    terminal.press("n");
+    terminal.until("in reverse", |screen| {
+        names(screen).first() == Some(&"s4999")
+    });
+    terminal.press("q");
+    terminal.ended(0);
+    let asked = daemon.world().requests.clone();
+    for request in asked.iter().filter(|r| r.contains("/servos?")) {
+        let (_, limit) = request.split_once("limit=").unwrap();
+        let limit = limit.split('&').next().unwrap();
+        assert!(limit.parse::<usize>().unwrap() <= 78, "{request}");
+    }
+}
