@@ -158,6 +158,8 @@ impl Response {
     /// The body is neither a command nor a status. A command with unusable parameters is no error here
     /// but [`Response::Unusable`], because it wants an answer of its own.
     pub fn from_body(body: &[u8]) -> Result<Self, UnreadableResponse> {
+        // Some servers on Windows begin each text with a byte order mark, which parsers may ignore (RFC 8259 §8.1).
+        let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
         if body.iter().all(u8::is_ascii_whitespace) {
             return Err(UnreadableResponse::Empty);
         }

@@ -80,6 +80,75 @@ async fn an_answer_that_breaks_off_or_is_garbled_is_told_and_can_be_asked_for_ag
 }
 
 #[tokio::test]
+async fn unusual_json_is_read() {
+    for body in [
+        &b"\xef\xbb\xbf{\"status\":\"ok\"}"[..],
+        b"\r\n\t {\r\n\"status\"\r\n:\r\n\"ok\"}\r\n\r\n",
+        // Of two keys alike the last counts.
+        b"{\"status\":\"invalid\",\"status\":\"ok\"}",
+        b"{\"x\":[{},[],null,1e300,-0.0],\"\":\"\\u0000\",\"status\":\"\\u006fk\"}",
+    ] {
+        let bytes = with_head(&format!("content-length: {}", body.len()), body);
+        let answer = answer_to(LONG, move || Reply::Raw(bytes.clone())).await;
+        let shown = String::from_utf8_lossy(body);
+        assert_eq!(answer, Ok(Response::Status(StatusReply::ok())), "{shown}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_json_is_told() {
+    let deep = "[".repeat(1_000_000).into_bytes();
+    let deep_command = format!(
+        "{{\"cmd\":\"MEASURE\",\"param\":{}",
+        "{\"a\":".repeat(100_000)
+    );
+    for body in [
+        &b"{\"status\":NaN}"[..],
+        b"{\"cmd\":\"SLEEP\",\"param\":{\"duration\":1e999}}",
+        b"{\"status\":\"o\xffk\"}",
+        b"{\"status\":\"ok\"} {}",
+        b"{'status':'ok'}",
+        b"\xff\xfe{\0}\0",
+        &deep,
+        deep_command.as_bytes(),
+    ] {
+        let bytes = with_head(&format!("content-length: {}", body.len()), body);
+        let error = answer_to(LONG, move || Reply::Raw(bytes.clone()))
+            .await
+            .unwrap_err();
+        assert!(matches!(error, PostError::Undecodable { .. }), "{error:?}");
+        assert!(error.to_string().contains("not JSON"), "{error}");
+        assert!(error.to_string().len() < 1000, "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_content_is_no_answer() {
+    // What follows a 204 belongs to nobody, least of all to the next request.
+    let server = Server::start(|_, before| match before {
+        0 => {
+            Reply::Keep(b"HTTP/1.1 204 X\r\ncontent-length: 15\r\n\r\n{\"status\":\"no\"}".to_vec())
+        }
+        _ => Reply::Json(200, json!({"status": "ok"})),
+    });
+    let client = opsani(&server.url());
+    let error = client.post(&whats_next(), LONG).await.unwrap_err();
+    assert_eq!(error.status(), Some(204), "{error}");
+    assert!(error.delivered(), "{error}");
+    let answer = client.post(&whats_next(), LONG).await;
+    assert_eq!(answer, Ok(Response::Status(StatusReply::ok())));
+}
+
+#[tokio::test]
+async fn what_a_proxy_wants_is_told() {
+    for (status, advice) in [(407, "settings -> proxies"), (413, "as large as this")] {
+        let error = answer_to(LONG, move || Reply::With(status, "", String::new())).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains(advice), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_a_broken_connection() {
     for bytes in [
         &b""[..],

@@ -22,6 +22,8 @@ pub(crate) struct Received {
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
     pub(crate) at: Instant,
+    /// Not the first on its connection.
+    pub(crate) is_reused: bool,
 }
 
 impl Received {
@@ -30,13 +32,15 @@ impl Received {
     }
 }
 
-/// What a request meets. Each closes the connection, except [`Reply::Json`].
+/// What a request meets. Each closes the connection, except [`Reply::Json`] and [`Reply::Keep`].
 pub(crate) enum Reply {
     Json(u16, Value),
     /// The same with further header lines.
     With(u16, &'static str, String),
     /// These bytes.
     Raw(Vec<u8>),
+    /// These bytes, with the connection left open.
+    Keep(Vec<u8>),
     /// A byte of these each so often.
     Trickle(Vec<u8>, Duration),
     /// Nothing, for ever.
@@ -138,6 +142,7 @@ impl Shared {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         let mut writer = stream;
+        let mut is_reused = false;
         loop {
             let mut line = String::new();
             if reader.read_line(&mut line)? == 0 {
@@ -166,6 +171,7 @@ impl Shared {
                 headers,
                 body: String::from_utf8(body).unwrap(),
                 at: Instant::now(),
+                is_reused: std::mem::replace(&mut is_reused, true),
             };
             let before = {
                 let mut received = self.received.lock().unwrap();
@@ -198,6 +204,7 @@ impl Shared {
                     return writer.write_all((head + &body).as_bytes());
                 }
                 Reply::Raw(bytes) => return writer.write_all(&bytes),
+                Reply::Keep(bytes) => writer.write_all(&bytes)?,
                 Reply::Trickle(bytes, pause) => {
                     for byte in bytes {
                         writer.write_all(&[byte])?;
