@@ -162,6 +162,18 @@ impl PostError {
         matches!(self, Self::Undecodable { .. } | Self::TooLarge { .. })
     }
 
+    /// Whether a server that works may have done this: it closes idle connections when it likes, and one that it
+    /// closes while a request is on its way looks like this.
+    pub(crate) fn may_be_of_an_old_connection(&self) -> bool {
+        matches!(
+            self,
+            Self::Transport {
+                kind: TransportKind::Broken,
+                ..
+            }
+        )
+    }
+
     /// How long the optimizer asked to be left alone, at most 5 minutes.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
@@ -196,6 +208,8 @@ fn http_advice(status: u16) -> &'static str {
         300..=399 => " (redirects are not followed: give the final URL)",
         401 | 403 => " (check the optimizer's token)",
         404 => " (the optimizer does not know this id yet, or the URL is wrong)",
+        407 => " (a proxy wants a user name and password: see settings -> proxies, or HTTP_PROXY)",
+        413 => " (a server on the way takes no requests as large as this: raise its limit)",
         _ => "",
     }
 }

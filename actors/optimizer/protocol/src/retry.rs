@@ -253,7 +253,9 @@ impl Retry {
 /// triggered.
 ///
 /// An unusable 2xx body ends a report at once, since the optimizer has taken it; everything else asks again
-/// (§10, §12). What is logged is `outage`'s affair: one line for each change of state and one a minute.
+/// (§10, §12). A server may close an idle connection just when it is used again, which says nothing about the server:
+/// the first attempt that ends so is followed by another at once and not told of. What else is logged is `outage`'s
+/// affair: one line for each change of state and one a minute.
 ///
 /// # Errors
 ///
@@ -285,6 +287,13 @@ pub async fn post_with_retry(
         let mut decision = retry.next_delay(&error, Instant::now());
         if error.delivered() && matches!(request.event, Event::Report(_, _)) {
             decision = Decision::GiveUp(GiveUp::Fatal);
+        }
+        if retry.tries == 1
+            && error.may_be_of_an_old_connection()
+            && matches!(decision, Decision::RetryIn(_))
+        {
+            tracing::debug!(%error, "attempt failed; making another at once, over a new connection");
+            continue;
         }
         match decision {
             Decision::RetryIn(delay) => {
@@ -413,6 +422,44 @@ mod tests {
         let client = Flaky::new(status(503, None), 5);
         assert!(post(&client, Budget::standard()).await.is_ok());
         assert_eq!(client.tries().len(), 6);
+    }
+
+    fn broken() -> PostError {
+        PostError::Transport {
+            url: "http://x/".into(),
+            kind: TransportKind::Broken,
+            detail: "connection closed before message completed".into(),
+        }
+    }
+
+    /// Neither a pause nor a word in the log: the outage does not even begin.
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_breaks_is_replaced_at_once_and_only_one() {
+        let began = Instant::now();
+        let client = Flaky::new(broken(), 1);
+        assert!(post(&client, Budget::standard()).await.is_ok());
+        assert_eq!((client.tries().len(), began.elapsed()), (2, Duration::ZERO));
+
+        let client = Flaky::new(broken(), usize::MAX);
+        let once = Budget {
+            max_tries: Some(1),
+            ..Budget::standard()
+        };
+        post(&client, once).await.unwrap_err();
+        assert_eq!(client.tries().len(), 1);
+
+        // A server that breaks every connection is met with the same patience as any other.
+        let client = Flaky::new(broken(), usize::MAX);
+        let request = Request {
+            event: Event::WhatsNext,
+            servo_uid: None,
+        };
+        let (outage, cancel) = (Outage::default(), CancellationToken::new());
+        post_with_retry(&client, &request, &Budget::standard(), &outage, &cancel)
+            .await
+            .unwrap_err();
+        assert!((13..61).contains(&client.tries().len()));
+        assert!(outage.lasts().is_some());
     }
 
     #[tokio::test(start_paused = true)]

@@ -111,3 +111,36 @@ async fn a_rotated_token_file_ends_a_series_of_refusals() {
     assert!(ask().await.is_ok());
     assert_eq!(server.received().len(), 4);
 }
+
+/// Servers close idle connections when they like, also while a request is on its way to them. None is lost, and one that
+/// the server has taken is not made twice.
+#[tokio::test]
+async fn a_connection_that_was_closed_when_it_was_idle_is_not_noticed() {
+    let server = Server::start(|request, before| match before % 2 {
+        // Over the connection of the request before it.
+        1 if request.is_reused => Reply::Raw(Vec::new()),
+        _ => Reply::Json(200, json!({"status": "ok"})),
+    });
+    let client = opsani(&server.url());
+    let (outage, cancel) = (Outage::default(), CancellationToken::new());
+    let (budget, request) = (Budget::standard(), whats_next());
+    let began = std::time::Instant::now();
+    for _ in 0..20 {
+        let answer = post_with_retry(&client, &request, &budget, &outage, &cancel).await;
+        assert_eq!(answer, Ok(Response::Status(StatusReply::ok())));
+        assert_eq!(outage.lasts(), None);
+    }
+    // Pauses would have been half a second each.
+    assert!(
+        began.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        began.elapsed()
+    );
+    let all = server.received();
+    let answered = all
+        .iter()
+        .zip(0..)
+        .filter(|(request, n)| !(n % 2 == 1 && request.is_reused));
+    assert_eq!(answered.count(), 20);
+    assert!(all.len() > 20, "nothing was ever closed");
+}
