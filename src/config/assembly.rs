@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::{
     Environment,
+    credentials::hidden,
     document::{CHECKS, DocumentReader, SETTINGS, ServoConfig},
     given::Origin,
     optimizer::{EMBEDDED, Findings, OptimizerConfig, OptimizerFlags},
@@ -176,23 +177,28 @@ fn is_many(text: &str) -> bool {
 }
 
 fn flags_of_one(flags: &OptimizerFlags) -> Result<(), LoadError> {
-    let message = if let Some(id) = &flags.optimizer {
-        format!("An optimizer cannot be specified in a multi-servo configuration (found {id})")
-    } else if flags.token.is_some() {
-        "A token cannot be specified in a multi-servo configuration".to_owned()
-    } else if let Some(file) = &flags.token_file {
-        format!(
-            "A token file cannot be specified in a multi-servo configuration (found {})",
-            file.display()
-        )
-    } else if let Some(url) = &flags.base_url {
-        format!("A base URL cannot be specified in a multi-servo configuration (found {url})")
-    } else if let Some(url) = &flags.url {
-        format!("A URL cannot be specified in a multi-servo configuration (found {url})")
-    } else {
-        return Ok(());
+    const WHERE: &str = "cannot be specified in a multi-servo configuration";
+    let found = |what: &str, value: &dyn std::fmt::Display| {
+        let value = value.to_string();
+        format!("{what} {WHERE} (found {})", hidden(&value))
     };
-    Err(LoadError::Flags(message))
+    let messages: Vec<String> = [
+        flags.optimizer.as_ref().map(|id| found("An optimizer", id)),
+        flags.token.as_ref().map(|_| format!("A token {WHERE}")),
+        flags
+            .token_file
+            .as_ref()
+            .map(|file| found("A token file", &file.display())),
+        flags.base_url.as_ref().map(|url| found("A base URL", url)),
+        flags.url.as_ref().map(|url| found("A URL", url)),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    if messages.is_empty() {
+        return Ok(());
+    }
+    Err(LoadError::Flags(messages.join("; ")))
 }
 
 /// The keys that lead to an error. Where the text ends to be YAML, what looks like the innermost of

@@ -11,6 +11,7 @@ use super::{
     document::{BASICS, CHECKS, SETTINGS},
     optimizer::{APPDYNAMICS, EMBEDDED, OPSANI, OptimizerConfig},
     routes::by_default_name,
+    sensitive,
     stanza::Shapes,
 };
 
@@ -207,6 +208,7 @@ impl Gathering<'_> {
         let mut masked = clear.clone();
         shape.mask(&mut masked);
         credentials::hide(&mut masked);
+        sensitive::hide(&mut masked);
         let holds_secrets = masked != clear;
         let shown = if self.show.secrets { clear } else { masked };
         (shown, holds_secrets)

@@ -20,6 +20,7 @@ mod routes;
 #[cfg(test)]
 pub(crate) mod sample;
 mod schema;
+pub(crate) mod sensitive;
 mod source;
 mod stanza;
 pub(crate) mod whole_file;

@@ -7,22 +7,10 @@
 use serde_json::Value;
 use servo_messages::Secret;
 
+use crate::config::sensitive::sounds_secret;
+
 /// What stands in place of a secret.
 pub(super) const REDACTED: &str = "[REDACTED]";
-
-/// Names with one of these in them are those of secrets, however they are spelt.
-const WORDS: [&str; 10] = [
-    "token",
-    "secret",
-    "password",
-    "passwd",
-    "passphrase",
-    "apikey",
-    "accesskey",
-    "privatekey",
-    "credential",
-    "authorization",
-];
 
 /// Shorter texts are no secrets that could be told from ordinary words.
 const SHORTEST: usize = 4;
@@ -83,9 +71,7 @@ impl Secrets {
                         let is_secret =
                             sounds_secret(&key) || (named && matches!(&*key, "value" | "literal"));
                         let value = match value {
-                            Value::String(_) | Value::Number(_) if is_secret && !is_path(&key) => {
-                                REDACTED.into()
-                            }
+                            Value::String(_) | Value::Number(_) if is_secret => REDACTED.into(),
                             other => self.redact(other),
                         };
                         (key, value)
@@ -95,21 +81,6 @@ impl Secrets {
             other => other,
         }
     }
-}
-
-fn sounds_secret(name: &str) -> bool {
-    let plain: String = name
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
-    WORDS.iter().any(|word| plain.contains(word))
-}
-
-/// Where a secret is, or where it is asked for, is none.
-fn is_path(key: &str) -> bool {
-    let key = key.to_ascii_lowercase();
-    ["file", "path", "url"].iter().any(|end| key.ends_with(end))
 }
 
 fn differing(clear: &Value, masked: &Value, found: &mut Vec<String>) {
