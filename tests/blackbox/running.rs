@@ -446,6 +446,21 @@ fn some_of_several() {
             .assert_code(2)
             .assert_stderr(&[told, "multi-servo configuration"]);
     }
+    let all = [
+        "--optimizer",
+        "abcde.com/x",
+        "--token",
+        "x",
+        "--url",
+        "http://u:hush@x",
+    ];
+    let ended = bench.run(&[&all[..], &["run"]].concat());
+    ended.assert_code(2).assert_stderr(&[
+        "An optimizer cannot be specified",
+        "A token cannot be specified",
+        "A URL cannot be specified",
+    ]);
+    assert!(!ended.stderr.contains("hush"), "{ended}");
 }
 
 #[test]

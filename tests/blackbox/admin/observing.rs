@@ -314,7 +314,18 @@ fn the_support_archive() {
     let bench = Bench::new();
     bench.write("token", "admin-t0ken-of-somebody\n");
     bench.write("servo.toml", "[admin]\ntoken_file = \"token\"\n");
-    bench.write("servo.yaml", &document("solo", &optimizer, ""));
+    let vegeta = "vegeta:\n  rate: 1/1s\n  target: |\n    GET http://127.0.0.1:1/\n    Authorization: Bearer hush-of-a-target\n    Accept: text/plain\n";
+    bench.write("servo.yaml", &document("solo", &optimizer, vegeta));
+    // What is shown to people is what helpers get.
+    let shown = bench.run(&["config"]);
+    shown
+        .assert_code(0)
+        .assert_stdout(&["Authorization: ****", "Accept: text/plain"]);
+    assert!(!shown.stdout.contains("hush"), "{shown}");
+    let shown = bench.run(&["config", "--show-secrets"]);
+    shown
+        .assert_code(0)
+        .assert_stdout(&["Authorization: Bearer hush-of-a-target"]);
     let daemon = Daemon::start(bench);
     let bearer = "authorization: Bearer admin-t0ken-of-somebody\r\n";
     wait("a command", SOON, || {
@@ -358,7 +369,7 @@ fn the_support_archive() {
             text.to_lowercase().contains(&part.to_lowercase()),
             "{name} lacks {part}:\n{text}"
         );
-        for secret in [TOKEN, "admin-t0ken-of-somebody"] {
+        for secret in [TOKEN, "admin-t0ken-of-somebody", "hush-of-a-target"] {
             assert!(!text.contains(secret), "{name} has {secret}");
         }
     }
