@@ -300,11 +300,7 @@ impl AdminClient {
         }
         // The outermost says no more than that there was a request.
         let cause = std::error::Error::source(error).map_or_else(|| error.to_string(), causes);
-        let hint = if cause.contains("certificate") {
-            " (the authority of its certificate is named with --admin-ca FILE)"
-        } else {
-            ""
-        };
+        let hint = hint(&cause, url.scheme());
         AdminError::Unreachable {
             url,
             cause: format!("{cause}{hint}"),
@@ -409,6 +405,26 @@ fn certificates(file: &Path) -> Result<Vec<Certificate>, AdminError> {
             Err(unusable("no certificate in it: expected PEM".to_owned()))
         }
         other => other.map_err(|e| unusable(causes(&e))),
+    }
+}
+
+/// What to do about a cause, where that can be told.
+fn hint(cause: &str, scheme: &str) -> &'static str {
+    match scheme {
+        "http" if cause.contains("invalid HTTP version") => {
+            " (it seems to speak TLS: try https:// in place of http://)"
+        }
+        "https" if cause.contains("InvalidContentType") => {
+            " (it seems to speak no TLS: try http:// in place of https://)"
+        }
+        // As `openssl req -x509` makes them, unless told otherwise.
+        _ if cause.contains("CaUsedAsEndEntity") => {
+            " (its certificate is one of an authority: make one for a server, as with `openssl req -x509 -addext basicConstraints=critical,CA:FALSE`)"
+        }
+        _ if cause.contains("certificate") => {
+            " (the authority of its certificate is named with --admin-ca FILE)"
+        }
+        _ => "",
     }
 }
 

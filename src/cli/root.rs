@@ -18,7 +18,7 @@ use super::{Failure, completions::Shell};
 use crate::{
     config::{
         self, AssemblyConfig, DaemonConfig, Descriptors, Environment, LoadError, LoadOptions,
-        LogFormat, Need, OptimizerFlags, ServoConfig, Source, SourceError,
+        LogConfig, LogFormat, Need, OptimizerFlags, ServoConfig, Source, SourceError,
     },
     daemon::logging,
 };
@@ -125,7 +125,8 @@ pub(crate) struct Selection {
 }
 
 impl Context {
-    /// Reads options, `.env` and `servo.toml`, and starts the log. `lasting` commands log more.
+    /// Reads options, `.env` and `servo.toml`, and starts the log. `lasting` commands log more, and as
+    /// `servo.toml` says.
     pub(super) fn new(
         matches: &ArgMatches,
         registry: Registry,
@@ -150,8 +151,14 @@ impl Context {
         let daemon = DaemonConfig::load_with(&options.daemon_file(&environment), &environment)
             .map_err(|e| Failure::Failed(e.to_string()))?;
         let config_file = options.config_file(&environment, &daemon);
+        // How the daemon logs is no affair of who asks it something, and its files are its own.
+        let of_daemon = if lasting {
+            daemon.log.clone()
+        } else {
+            LogConfig::default()
+        };
         let level = options
-            .level(&environment, &daemon)
+            .level(&environment, &of_daemon)
             .map_err(Failure::Usage)?
             .unwrap_or(if lasting { "info" } else { "warning" });
         let format = match (options.log_format, variable("SERVO_LOG_FORMAT")) {
@@ -160,13 +167,13 @@ impl Context {
                     "Invalid value for the variable SERVO_LOG_FORMAT: '{text}' is neither text nor json"
                 ))
             })?),
-            (given, _) => given.or(daemon.log.format),
+            (given, _) => given.or(of_daemon.format),
         };
         // `NO_COLOR` by its own rule, https://no-color.org: any text but the empty one.
         let colour = !options.no_color
             && !truth(&environment, "SERVO_NO_COLOR")?
             && variable("NO_COLOR").is_none();
-        let log = logging::init(level, format, colour, daemon.log.file.as_ref())?;
+        let log = logging::init(level, format, colour, of_daemon.file.as_ref())?;
         log.set_rate_limit(daemon.log.rate_limit.get());
         for warning in warnings {
             tracing::warn!("{warning}");
@@ -413,7 +420,7 @@ impl RootOptions {
     fn level<'a>(
         &'a self,
         environment: &'a Environment,
-        daemon: &'a DaemonConfig,
+        log: &'a LogConfig,
     ) -> Result<Option<&'a str>, String> {
         let flag = self.log_level.as_deref();
         let said = flag.map(|level| (level, "'--log-level'"));
@@ -426,7 +433,7 @@ impl RootOptions {
                 .map(|()| Some(level))
                 .map_err(|error| format!("Invalid value for {by}: {error}")),
             // That of the file was checked when the file was read.
-            None => Ok(daemon.log.level.as_ref().map(config::LogLevel::as_str)),
+            None => Ok(log.level.as_ref().map(config::LogLevel::as_str)),
         }
     }
 

@@ -104,7 +104,7 @@ impl ConfigurationSource for Files {
                 DaemonConfigError::Invalid(invalid) => refusal(&LoadError::Invalid(invalid)),
                 other => one_line(&other.to_string()),
             })?;
-        let level = self.options.level(&environment, &daemon)?;
+        let level = self.options.level(&environment, &daemon.log)?;
         let log_level = level.unwrap_or("info").to_owned();
         let source = self.assembly_file(&environment, &daemon);
         let options = self.load_options(&environment, &self.flags);
