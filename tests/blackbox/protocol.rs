@@ -1,11 +1,12 @@
 //! The acceptance list of the optimizer protocol, item by item (`spec/optimizer-protocol.md` §23).
 //!
-//! Items are here as `item_NN_..`, but for those which stand with their own numbers beside others of
-//! their kind, and for what no bundled connector can be made to do:
+//! Items are here as `item_NN_..`, all of them against the built program but for 21 and 22, which need connectors that
+//! no program has (`judging.rs`); and but for those which stand with their own numbers beside others of their kind, and
+//! for what no bundled connector can be made to do:
 //!
 //! | item | where |
 //! |---|---|
-//! | 20 panics, 21 two kinds of errors at once, 22 | `actors/servo/tests/it/commands.rs` |
+//! | 20 panics | `actors/servo/tests/it/commands.rs` |
 //! | 13 as a connector's own types, 11 scalars beside series | `actors/servo/tests/it/payloads.rs` |
 //! | 17, 27 whole times, under a clock that is paused | `actors/servo/tests/it/times.rs` |
 //! | 35 | `network.rs` |
@@ -30,6 +31,8 @@ use crate::bench::{Bench, Ended, Running, SOON};
 
 mod commands;
 mod ending;
+mod hostile;
+mod judging;
 mod progress;
 mod reaching;
 mod retrying;
@@ -53,6 +56,7 @@ const PATIENT: &[(&str, fn())] = &[
         "item_31",
         retrying::an_optimizer_that_is_away_for_longer_than_its_budget,
     ),
+    ("hostile", hostile::servos_bear_their_optimizers),
     ("item_33", retrying::hello_has_a_budget_or_none),
 ];
 
