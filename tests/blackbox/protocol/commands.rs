@@ -277,17 +277,16 @@ fn item_20_a_connector_that_fails_and_then_works() {
     let session = Session::start(script, &stanza);
     let told = session.completion("u1");
     assert_eq!(told["status"], "failed", "{told}");
-    assert!(
-        told["message"].as_str().unwrap().contains("no such thing"),
-        "{told}"
-    );
+    let message = told["message"].as_str().unwrap();
+    assert!(message.starts_with("prometheus: "), "whose: {message}");
+    assert!(message.contains("no such thing"), "{message}");
     assert_eq!(session.completion("u2")["status"], "ok");
     let (_, ended) = session.end();
     let error = ended.stderr.lines().find(|line| line.contains("| ERROR"));
     assert!(error.is_some_and(|e| e.contains("failed")), "{ended}");
 }
 
-/// §23 item 21; an abort beside a rejection: `actors/servo/tests/it/commands.rs`.
+/// §23 item 21; an abort beside a rejection: `judging.rs`.
 #[test]
 fn item_21_a_rejected_adjustment() {
     let script = Script::new().adjust("u1", "main", "port", json!("bad"));

@@ -63,12 +63,19 @@ pub(super) fn diagnostics_of_a_long_log() {
         latency: Duration::ZERO,
         body: body.to_string().into_bytes(),
     };
-    let param = json!({"metrics": ["throughput"], "control": {"duration": 0}});
-    let command = json!({"cmd": "MEASURE", "cmd_uid": "u1", "param": param});
-    let optimizer = HttpTarget::start(answer(command));
-    optimizer.next(1, answer(json!({"status": "ok"})));
+    let ok = || answer(json!({"status": "ok"}));
+    let optimizer = HttpTarget::start(answer(sleep(json!(3600))));
+    // Each fills some 2.5 KiB at TRACE.
+    const COMMANDS: u64 = 2300;
+    optimizer.next(1, ok());
+    for i in 0..COMMANDS {
+        let param = json!({"metrics": ["throughput"], "control": {"duration": 0}});
+        let command = json!({"cmd": "MEASURE", "cmd_uid": i, "param": param});
+        optimizer.next(1, answer(command));
+        optimizer.next(1, ok());
+    }
     optimizer.set_path(CHECK, TargetAnswer::status(503));
-    optimizer.set_path(OUTPUT, answer(json!({"status": "ok"})));
+    optimizer.set_path(OUTPUT, ok());
     let bench = Bench::new();
     bench.write(
         "servo.yaml",
@@ -78,10 +85,14 @@ pub(super) fn diagnostics_of_a_long_log() {
         ),
     );
     let servo = bench.start(&["--log-level", "TRACE", "run", "--no-banner"]);
-    wait("5 MiB of log", Duration::from_secs(60), || {
+    // HELLO, and the question that SLEEP answers.
+    let requests = 2 * COMMANDS + 2;
+    optimizer
+        .wait_for_count(requests, Duration::from_secs(60))
+        .unwrap();
+    wait("5 MiB of log", SOON, || {
         (servo.stderr().len() > 5 << 20).then_some(())
     });
-    optimizer.set(answer(sleep(json!(3600))));
     optimizer.set_path(CHECK, answer(json!({"data": "SEND"})));
     let sent = wait("diagnostics", Duration::from_secs(60), || {
         let mut all = optimizer.last_requests().into_iter();
