@@ -126,6 +126,62 @@ fn item_26_answers_that_drop_a_command_and_one_that_does_not() {
     assert!(warnings(&ended.stderr, "too much").count() > 0, "{ended}");
 }
 
+/// §9: progress that is stuck on its way holds nothing up, and does not come after the completion.
+#[test]
+fn progress_that_is_stuck_is_given_up_for_the_completion() {
+    let faults = [Fault::Stall, Fault::status(503), Fault::Reset];
+    let optimizers = faults.map(|fault| {
+        let script = Script::new().measure("u1", &["m"], json!({"duration": "1500ms"}));
+        let optimizer = ScriptedOptimizer::start(script);
+        optimizer.inject(On::progress("MEASUREMENT").always(), fault);
+        optimizer
+    });
+    let several = Several::start(&optimizers, OFTEN);
+    for optimizer in &optimizers {
+        assert_eq!(completion(optimizer, "u1")["status"], "ok");
+    }
+    // What was waited for before another attempt is over by now.
+    thread::sleep(seconds(2.0));
+    several.end();
+    for (optimizer, one_at_a_time) in optimizers.iter().zip([true, false, false]) {
+        let received = optimizer.received();
+        let asked = received.iter().find(|r| r.event == "WHATS_NEXT").unwrap();
+        let told = received.iter().position(|r| r.completes("MEASUREMENT"));
+        let told = told.unwrap();
+        let took = received[told].at - asked.at;
+        assert!(took < seconds(4.0), "{took:?}");
+        let sent = progress(&received[..told]).len();
+        assert!(sent > 0);
+        assert!(!one_at_a_time || sent == 1, "{sent} on their way at once");
+        assert_eq!(progress(&received[told..]).len(), 0);
+    }
+}
+
+/// A command in answer to progress is not carried out, and one that comes again after its completion is.
+#[test]
+fn one_command_at_a_time() {
+    let control = json!({"duration": "1s"});
+    let script = Script::new()
+        .measure("u1", &["m"], control.clone())
+        .measure("u1", &["m"], control);
+    let optimizer = ScriptedOptimizer::start(script);
+    let intruder = json!({"cmd": "DESCRIBE", "cmd_uid": "intruder", "param": {}});
+    let first = On::progress("MEASUREMENT").times(2);
+    optimizer.inject(first, Fault::Answer(intruder));
+    let session = Session::with(optimizer, OFTEN);
+    until(&session.optimizer, "WHATS_NEXT", 3);
+    session.servo.signal(Signal::TERM);
+    let ended = session.servo.ended(SOON);
+    ended.assert_code(0);
+    let received = session.optimizer.received();
+    assert!(!received.iter().any(|r| r.param["cmd_uid"] == "intruder"));
+    let told = received.iter().filter(|r| r.completes("MEASUREMENT"));
+    let told: Vec<_> = told.map(|r| &r.param["status"]).collect();
+    assert_eq!(told, ["ok", "ok"]);
+    let warned = warnings(&ended.stderr, "answered with a command");
+    assert!(warned.count() > 0, "{ended}");
+}
+
 /// §23 item 38
 #[test]
 fn item_38_each_optimizer_hears_of_its_own_servo_only() {

@@ -130,7 +130,11 @@ pub(super) fn a_refused_servo_asks_seldom_and_resumes() {
     until(&session.optimizer, "DESCRIPTION", 1);
     let (received, ended) = session.end();
     assert_eq!(received.iter().filter(|r| r.event == "HELLO").count(), 1);
-    ended.assert_stderr(&["401", "check the optimizer's token"]);
+    ended.assert_stderr(&["check the optimizer's token"]);
+    // Told once, not at each attempt; and once when it is over.
+    assert_eq!(warnings(&ended.stderr, "401").count(), 1, "{ended}");
+    let over = ended.stderr.matches("the optimizer answers again");
+    assert_eq!(over.count(), 1, "{ended}");
 }
 
 /// §23 item 29
@@ -192,6 +196,33 @@ pub(super) fn a_completion_is_said_until_it_is_heard() {
     );
     for again in &received[3..6] {
         assert_eq!(again.http.body, received[2].http.body);
+    }
+}
+
+/// §12: what is lost is told whole, with what the optimizer had against it, and is not repeated.
+#[test]
+fn a_completion_that_is_refused_is_told_and_not_repeated() {
+    for status in [400, 413] {
+        let optimizer = ScriptedOptimizer::start(Script::new().describe("d1").describe("d2"));
+        let refusal = Fault::Status {
+            status,
+            headers: Vec::new(),
+            body: json!({"detail": "too many cooks"}).to_string(),
+        };
+        let once = On::completion("DESCRIPTION").and_drop_command();
+        optimizer.inject(once, refusal);
+        let session = Session::with(optimizer, WAIT);
+        assert_eq!(session.completion("d2")["status"], "ok");
+        let (received, ended) = session.end();
+        let told = received.iter().filter(|r| r.completes("DESCRIPTION"));
+        let told: Vec<_> = told.map(|r| &r.param["cmd_uid"]).collect();
+        assert_eq!(told, ["d1", "d2"]);
+        let mut errors = ended.stderr.lines().filter(|line| line.contains("| ERROR"));
+        let error = errors.next().unwrap();
+        for part in [&*status.to_string(), "too many cooks", "descriptor", "d1"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+        assert_eq!(errors.next(), None, "{ended}");
     }
 }
 
