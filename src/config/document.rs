@@ -344,6 +344,8 @@ impl DocumentReader<'_> {
                 connectors.push((Arc::from(name.as_str()), stanza.connector));
             }
         }
+        // Kept for as long as the servo runs, as one of thousands.
+        connectors.shrink_to_fit();
         connectors
     }
 

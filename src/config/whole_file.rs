@@ -70,7 +70,7 @@ fn within(file: &Path, largest: u64, patience: Duration) -> io::Result<Vec<u8>> 
         .open(file)?;
     let kind = opened.metadata()?.file_type();
     if kind.is_dir() {
-        return Err(io::ErrorKind::IsADirectory.into());
+        return Err(Errno::ISDIR.into());
     }
     let bytes = if kind.is_file() {
         let mut bytes = Vec::new();

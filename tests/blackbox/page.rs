@@ -148,6 +148,37 @@ fn filters_and_pages_of_ten_thousand() {
     browser.assert_no_complaints();
 }
 
+/// The heads of columns sort all 10,000, not the hundred that are on the page.
+#[test]
+#[ignore = "needs a browser: tests/with-servers runs it"]
+fn rows_in_another_order() {
+    let Some(mut browser) = browser() else { return };
+    let daemon = many();
+    let head =
+        |sort: &str| format!("document.querySelector('#servos thead [data-sort=\"{sort}\"]')");
+    let order = |sort: &str| format!("{}.parentElement.getAttribute('aria-sort')", head(sort));
+    browser.open(&daemon.url());
+    browser.until_is(&order("name"), "ascending");
+    browser.click(&head("state"));
+    browser.until_is(&format!("{NAMES}[0]"), "shop-00007");
+    browser.until_is(&order("state"), "ascending");
+    browser.until_is(&order("name"), Value::Null);
+    browser.until_is("location.hash", "#sort=state");
+    browser.click(&head("name"));
+    browser.until_is(&format!("{NAMES}[0]"), "shop-00000");
+    // The same once more: the other way round.
+    browser.click(&head("name"));
+    browser.until_is(&format!("{NAMES}[0]"), "shop-09999");
+    browser.until_is(&order("name"), "descending");
+    browser.open(&format!("{}#sort=restarts&page=2", daemon.url()));
+    browser.until_is(&text("page-number"), "2 / 100");
+    browser.until_is(&order("restarts"), "descending");
+    browser.until_is(&format!("{NAMES}[0]"), "shop-00000");
+    browser.open(&format!("{}#sort=nonsense", daemon.url()));
+    browser.until_is(&order("name"), "ascending");
+    browser.assert_no_complaints();
+}
+
 fn previous(browser: &mut Browser) -> Value {
     let history = browser.ask("Page.getNavigationHistory", json!({}));
     let current = history["currentIndex"].as_u64().unwrap();

@@ -129,6 +129,9 @@ pub(in crate::cli) struct Counts {
     pub(in crate::cli) total: u64,
     #[serde(default)]
     pub(in crate::cli) states: BTreeMap<String, u64>,
+    /// Those whose optimizers do not answer.
+    #[serde(default)]
+    pub(in crate::cli) outages: u64,
 }
 
 /// How reloads went.

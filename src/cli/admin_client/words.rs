@@ -108,8 +108,13 @@ pub(in crate::cli) fn daemon(daemon: &Daemon) -> String {
         states => format!(" ({states})"),
     };
     let total = daemon.servos.total;
+    let outages = match daemon.servos.outages {
+        0 => String::new(),
+        1 => ", 1 without an answer from its optimizer".to_owned(),
+        more => format!(", {more} without an answer from their optimizers"),
+    };
     format!(
-        "servo {} is {ready}, up {}, {total} {}{states}",
+        "servo {} is {ready}, up {}, {total} {}{states}{outages}",
         daemon.version,
         age(daemon.uptime_seconds),
         if total == 1 { "servo" } else { "servos" },
@@ -229,6 +234,22 @@ mod tests {
             let full: ServoInFull = serde_json::from_value(whole).unwrap();
             assert_eq!(trouble(&full).as_deref(), trouble_is, "{servo}");
         }
+    }
+
+    #[test]
+    fn the_daemon_in_a_line() {
+        let line = |servos: serde_json::Value| {
+            let told = json!({"version": "1", "ready": true, "uptime_seconds": 3.0, "servos": servos});
+            daemon(&serde_json::from_value(told).unwrap())
+        };
+        assert_eq!(
+            line(json!({"total": 1, "states": {"polling": 1}})),
+            "servo 1 is ready, up 3s, 1 servo (1 polling)"
+        );
+        assert_eq!(
+            line(json!({"total": 3, "states": {"polling": 3}, "outages": 2})),
+            "servo 1 is ready, up 3s, 3 servos (3 polling), 2 without an answer from their optimizers"
+        );
     }
 
     #[test]

@@ -214,9 +214,11 @@ pub(super) async fn status(State(app): State<App>) -> Response {
 pub(super) fn status_of(app: &App, overview: &super::overview::Overview) -> Value {
     let all = app.fleet.assembly().servos();
     let mut states: BTreeMap<&'static str, usize> = BTreeMap::new();
+    let mut outages = 0;
     for servo in &all {
         let state = view::state(servo, &servo.status().borrow(), overview);
         *states.entry(state).or_default() += 1;
+        outages += usize::from(servo.outage().is_some());
     }
     let reloads = app.fleet.reloads();
     let last = reloads
@@ -234,7 +236,7 @@ pub(super) fn status_of(app: &App, overview: &super::overview::Overview) -> Valu
         "started_at": app.started_at,
         "uptime_seconds": app.started.elapsed().as_secs_f64(),
         "ready": app.fleet.readiness() == Readiness::Ready,
-        "servos": {"total": all.len(), "states": states},
+        "servos": {"total": all.len(), "states": states, "outages": outages},
         "reloads": {
             "succeeded": reloads.succeeded,
             "refused": reloads.refused,

@@ -153,11 +153,11 @@ impl ServoView {
             state,
             detail: detail.unwrap_or_else(|| status.phase.to_string()),
             since_seconds: status.since.elapsed().as_secs_f64(),
-            command: status.command.as_ref().map(CommandView::of),
+            command: status.command.as_deref().map(CommandView::of),
             finished: status.finished,
             not_ok: status.not_ok,
             restarts: standing.map_or(0, |standing| standing.restarts()),
-            last: status.last.as_ref().map(LastView::of),
+            last: status.last.as_deref().map(LastView::of),
             error: error(servo, &status, overview),
         }
     }

@@ -274,7 +274,7 @@ fn servos_are_paged_and_found() {
     let status = daemon.get("/api/v1/status").json();
     assert_eq!(
         status["servos"],
-        json!({"total": 12, "states": {"sleeping": 12}})
+        json!({"total": 12, "states": {"sleeping": 12}, "outages": 0})
     );
     let on_arbiters: u64 = status["arbiters"]
         .as_array()

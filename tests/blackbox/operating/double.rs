@@ -297,7 +297,7 @@ fn status(world: &World) -> Value {
         "version": "9.8.7", "revision": "abc", "started_at": "2026-01-21T12:00:00Z",
         "uptime_seconds": 273_600.5, "ready": world.ready,
         "servos": {"total": world.servos.len(), "states": states(world)},
-        "reloads": {"succeeded": 12, "refused": 1, "last": world.last_reload},
+        "reloads": {"succeeded": 12, "refused": 1, "last": world.last_reload, "needs_restart": []},
         "arbiters": [{"servos": world.servos.len()}],
         "memory_bytes": 172_000_000, "cpu_seconds": 734.2,
     })

@@ -19,6 +19,7 @@ let asking = null; // what stops the questions under way
 let timer = 0;
 let treeAskedAt = 0;
 let waitsForToken = false;
+const heads = document.querySelectorAll("#servos thead [data-sort]");
 
 const table = new Table(byId("rows"), (name) => toAddress({ ...view, servo: name }), (name) => select(name === view.servo ? null : name));
 const panel = new Panel({
@@ -41,6 +42,7 @@ function looked() {
   document.body.classList.toggle("with-panel", view.servo !== null);
   treeAskedAt = 0;
   for (const chip of byId("chips").children) setAttribute(chip, "aria-pressed", String(chip.dataset.state === view.state));
+  showOrder();
   refresh();
 }
 
@@ -137,6 +139,15 @@ function showServos(answer) {
   byId("next").disabled = view.page >= pages;
 }
 
+/** The column that the rows are sorted by, and whether upwards. Of numbers and times the most, and the latest, come first. */
+function showOrder() {
+  for (const head of heads) {
+    const { sort } = head.dataset;
+    const up = ["name", "state"].includes(sort) !== view.reverse;
+    setAttribute(head.parentElement, "aria-sort", sort === view.sort ? (up ? "ascending" : "descending") : null);
+  }
+}
+
 function showChips({ total, states }) {
   const chips = [{ state: "", label: "all", count: total }];
   for (const state of orderedStates(states, view.state)) chips.push({ state, label: words(state), count: states[state] ?? 0 });
@@ -210,6 +221,13 @@ byId("search").addEventListener("keydown", (event) => {
     table.focus();
   }
 });
+for (const head of heads) {
+  head.addEventListener("click", () => {
+    const { sort } = head.dataset;
+    byId("scroll").scrollTop = 0;
+    go({ sort, reverse: sort === view.sort && !view.reverse, page: 1 });
+  });
+}
 function turn(by) {
   byId("scroll").scrollTop = 0;
   go({ page: view.page + by });
