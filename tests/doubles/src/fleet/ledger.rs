@@ -28,6 +28,8 @@ pub enum Orders {
 pub enum Temper {
     /// As the protocol says.
     Sound,
+    /// As the protocol says, and answered so much later: without that, no two requests are ever in flight at a time.
+    Slow(Duration),
     /// Taken, and never answered.
     Stalling,
     /// The connection is closed.
@@ -201,8 +203,10 @@ impl Ledger {
                 };
             }
         }
-        if temper == Temper::Sound {
-            return Reply::Answer(self.answer(path, body));
+        match temper {
+            Temper::Sound => return Reply::Answer(self.answer(path, body)),
+            Temper::Slow(time) => return Reply::Later(time, self.answer(path, body)),
+            _ => {}
         }
         self.figures.mishaps += 1;
         if takes_effect {
@@ -212,7 +216,9 @@ impl Ledger {
             Temper::Stalling => Reply::Silence,
             Temper::Refusing(status) => Reply::Answer(wire::answer(status, "{}")),
             Temper::Babbling => Reply::Answer(wire::answer(200, "<html>hello</html>")),
-            Temper::Closing | Temper::Sound | Temper::Moody { .. } => Reply::Close,
+            Temper::Closing | Temper::Sound | Temper::Slow(_) | Temper::Moody { .. } => {
+                Reply::Close
+            }
         }
     }
 

@@ -47,6 +47,8 @@ enum Presence {
 /// What becomes of a connection after a request.
 enum Reply {
     Answer(Vec<u8>),
+    /// The same after this time, if there is somebody still.
+    Later(Duration, Vec<u8>),
     /// It is left open, and never answered.
     Silence,
     /// It is closed without an answer.
@@ -235,6 +237,17 @@ async fn converse(mut stream: TcpStream, open: Open) {
         };
         let length = request.length;
         received.drain(..length);
+        let reply = match reply {
+            Reply::Later(time, answer) => {
+                let mut next = [0];
+                tokio::select! {
+                    () = tokio::time::sleep(time) => Reply::Answer(answer),
+                    // Nothing comes before the answer, but the end.
+                    _ = stream.peek(&mut next) => Reply::Close,
+                }
+            }
+            reply => reply,
+        };
         match reply {
             Reply::Answer(answer) => {
                 let written = stream.write_all(&answer).await;
@@ -249,7 +262,7 @@ async fn converse(mut stream: TcpStream, open: Open) {
                 while matches!(stream.read(&mut more).await, Ok(read) if read > 0) {}
                 return;
             }
-            Reply::Close => return,
+            Reply::Later(..) | Reply::Close => return,
         }
     }
 }

@@ -99,3 +99,24 @@ fn it_refuses_and_stalls_as_told() {
     assert!(hello().is_some());
     assert_eq!(optimizer.figures().hellos, 1);
 }
+
+#[test]
+fn those_in_flight_are_counted_while_it_is_slow() {
+    let optimizer = FleetOptimizer::start(Orders::Describe).unwrap();
+    optimizer.treat(Temper::Slow(Duration::from_millis(300)));
+    let hello = r#"{"event":"HELLO","param":{}}"#;
+    std::thread::scope(|scope| {
+        for servo in ["a", "b", "c"] {
+            let optimizer = &optimizer;
+            scope.spawn(move || assert!(post(optimizer, servo, hello).is_some()));
+        }
+        // This one does not wait for its answer, and counts no more once it has gone.
+        let short = Duration::from_millis(50);
+        assert_eq!(post_within(short, &optimizer, "d", hello), None);
+    });
+    let figures = optimizer.figures();
+    assert!(figures.most_in_flight >= 3, "{figures:?}");
+    assert_eq!(figures.hellos, 4);
+    optimizer.reset();
+    assert_eq!(optimizer.figures().most_in_flight, 0);
+}
