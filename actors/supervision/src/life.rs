@@ -41,8 +41,7 @@ pub struct Turn {
 pub(crate) struct Life {
     node: Arc<Node>,
     run: u64,
-    turn_deadline: Duration,
-    max_asks: u32,
+    policy: Arc<Policy>,
     asks: AtomicU32,
     /// Runs on another thread than its supervisor.
     away: bool,
@@ -50,7 +49,7 @@ pub(crate) struct Life {
     /// Made only for an actor that asks for it.
     stopping: OnceLock<CancellationToken>,
     /// Set once, by whoever finds out first.
-    exit: OnceLock<Exit>,
+    exit: OnceLock<Arc<Exit>>,
     runner: AtomicWaker,
     work: Mutex<Work>,
 }
@@ -122,7 +121,7 @@ impl ChildContext {
                 id,
                 what: what.into(),
                 opened,
-                deadline: deadline::after(self.0.turn_deadline),
+                deadline: deadline::after(self.0.policy.turn_deadline),
             });
             id
         };
@@ -173,12 +172,11 @@ impl Drop for Turn {
 // === impl Life ===
 
 impl Life {
-    pub(crate) fn new(node: Arc<Node>, policy: &Policy, away: bool) -> Arc<Self> {
+    pub(crate) fn new(node: Arc<Node>, policy: Arc<Policy>, away: bool) -> Arc<Self> {
         let life = Arc::new(Self {
             run: node.next_run(),
             node,
-            turn_deadline: policy.turn_deadline,
-            max_asks: policy.max_asks,
+            policy,
             asks: AtomicU32::new(0),
             away,
             stop_asked: AtomicBool::new(false),
@@ -204,7 +202,7 @@ impl Life {
     }
 
     pub(crate) fn exit(&self) -> Option<&Exit> {
-        self.exit.get()
+        self.exit.get().map(|exit| &**exit)
     }
 
     pub(crate) fn stop_asked(&self) -> bool {
@@ -226,9 +224,8 @@ impl Life {
     /// Decides how this run ended, unless that is decided already. Whoever waits for an answer can read it from
     /// then on, so this comes before the actor is dropped.
     pub(crate) fn finish(&self, exit: Exit) {
-        if self.exit.set(exit).is_ok()
-            && let Some(exit) = self.exit.get()
-        {
+        let exit = Arc::new(exit);
+        if self.exit.set(exit.clone()).is_ok() {
             self.node.note_exit(self.run, exit);
         }
     }
@@ -256,7 +253,7 @@ impl Life {
         // The guard comes first: refused, it takes back the count.
         let before = self.asks.fetch_add(1, Ordering::Relaxed);
         let asking = Asking(self.clone());
-        (before < self.max_asks).then_some(asking)
+        (before < self.policy.max_asks).then_some(asking)
     }
 
     pub(crate) fn register_runner(&self, waker: &Waker) {

@@ -90,9 +90,15 @@ struct Standing {
     parent: Option<(Weak<Node>, Key)>,
     state: State,
     since: Instant,
-    last_exit: Option<Exit>,
+    last_exit: Option<Arc<Exit>>,
     life: Weak<Life>,
     budget: Budget,
+    /// Of a supervisor; most nodes are none.
+    family: Option<Box<Family>>,
+}
+
+#[derive(Debug, Default)]
+struct Family {
     order: StopOrder,
     children: Ordered<Arc<Node>>,
 }
@@ -124,8 +130,7 @@ impl Node {
                 last_exit: None,
                 life: Weak::new(),
                 budget: Budget::OfChildren,
-                order: StopOrder::default(),
-                children: Ordered::default(),
+                family: None,
             }),
         }
     }
@@ -163,7 +168,9 @@ impl Node {
             standing.since = Instant::now();
         }
         if let Some((parent, key)) = parent {
-            lock(&parent.standing).children.insert(key, self.clone());
+            let mut standing = lock(&parent.standing);
+            let family = standing.family.get_or_insert_default();
+            family.children.insert(key, self.clone());
         }
         self.changed.notify_waiters();
         Ok(())
@@ -172,8 +179,9 @@ impl Node {
     /// What is known when a supervisor starts: how many children it begins with, and the order of their end.
     pub(crate) fn set_order(&self, order: StopOrder, children: usize) {
         let mut standing = lock(&self.standing);
-        standing.order = order;
-        standing.children.reserve_exact(children);
+        let family = standing.family.get_or_insert_default();
+        family.order = order;
+        family.children.reserve_exact(children);
     }
 
     /// The number of the next run, counted from 1.
@@ -217,15 +225,15 @@ impl Node {
     }
 
     /// Remembers how the run numbered `run` ended, unless a newer one has begun.
-    pub(crate) fn note_exit(&self, run: u64, exit: &Exit) {
+    pub(crate) fn note_exit(&self, run: u64, exit: Arc<Exit>) {
         if self.latest_run() == run {
-            lock(&self.standing).last_exit = Some(exit.clone());
+            lock(&self.standing).last_exit = Some(exit);
         }
         self.changed.notify_waiters();
     }
 
     pub(crate) fn last_exit(&self) -> Option<Exit> {
-        lock(&self.standing).last_exit.clone()
+        lock(&self.standing).last_exit()
     }
 
     pub(crate) fn state(&self) -> State {
@@ -239,10 +247,10 @@ impl Node {
                 state: standing.state,
                 age: standing.since.elapsed(),
                 restarts: self.restarts(),
-                last_exit: standing.last_exit.clone(),
+                last_exit: standing.last_exit(),
             },
             life: standing.life.upgrade(),
-            children: standing.children.values().cloned().collect(),
+            children: standing.children(),
         }
     }
 
@@ -255,8 +263,9 @@ impl Node {
         };
         if let Some((parent, key)) = parent
             && let Some(parent) = parent.upgrade()
+            && let Some(family) = &mut lock(&parent.standing).family
         {
-            lock(&parent.standing).children.remove(key);
+            family.children.remove(key);
         }
         self.changed.notify_waiters();
     }
@@ -273,7 +282,10 @@ impl Node {
 
     /// Ends everything below at once, without asking.
     pub(crate) fn kill_children(&self) {
-        let children = std::mem::take(&mut lock(&self.standing).children);
+        let children = match &mut lock(&self.standing).family {
+            Some(family) => std::mem::take(&mut family.children),
+            None => return,
+        };
         for child in children.values() {
             child.kill(&Exit::Stopped);
         }
@@ -286,8 +298,9 @@ impl Node {
             if let Budget::Own(budget) = standing.budget {
                 return budget;
             }
-            let children: Vec<_> = standing.children.values().cloned().collect();
-            (standing.order, children)
+            let family = standing.family.as_ref();
+            let order = family.map_or_else(StopOrder::default, |family| family.order);
+            (order, standing.children())
         };
         let each = children
             .iter()
@@ -317,6 +330,18 @@ impl Node {
 }
 
 impl Standing {
+    fn last_exit(&self) -> Option<Exit> {
+        self.last_exit.as_deref().cloned()
+    }
+
+    fn children(&self) -> Vec<Arc<Node>> {
+        let children = self
+            .family
+            .iter()
+            .flat_map(|family| family.children.values());
+        children.cloned().collect()
+    }
+
     /// From `Ended` only [`Node::attach`] leads back.
     fn move_to(&mut self, state: State) {
         if self.state == State::Ended {

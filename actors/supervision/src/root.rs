@@ -51,7 +51,7 @@ impl Root {
         let node = reference.node().clone();
         // A node that was made a line above is part of no tree.
         let _ = node.attach(None, Budget::OfChildren);
-        let life = Life::new(node, &spec.policy, false);
+        let life = Life::new(node, spec.policy.clone(), false);
         let ticket = Ticket::new(life.clone(), Report::Root);
         Arc::new(spec).launch(ticket, None);
         Self { reference, life }

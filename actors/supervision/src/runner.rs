@@ -21,7 +21,7 @@ use crate::supervisor::{ChildEnded, Supervisor};
 /// A child spec whose actor type is forgotten.
 pub(crate) trait Launch: Send + Sync {
     fn node(&self) -> &Arc<Node>;
-    fn policy(&self) -> &Policy;
+    fn policy(&self) -> &Arc<Policy>;
     /// Starts one run, on `arbiter` or on the current one. Its end is reported through the ticket, whatever happens.
     fn launch(self: Arc<Self>, ticket: Ticket, arbiter: Option<&ArbiterHandle>);
 }
@@ -54,11 +54,10 @@ struct Run<A: Supervised> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "it is up nearly all the time")]
 enum Stage<A: Supervised> {
     /// The factory has not run.
     Unmade,
-    /// Made, and not polled yet.
-    Made(ContextFut<A, Context<A>>),
     Up(ContextFut<A, Context<A>>),
     Over,
 }
@@ -116,7 +115,7 @@ impl<A: Supervised> Launch for ChildSpec<A> {
         self.slot.node()
     }
 
-    fn policy(&self) -> &Policy {
+    fn policy(&self) -> &Arc<Policy> {
         &self.policy
     }
 
@@ -158,7 +157,7 @@ impl<A: Supervised> Run<A> {
         self.ticket.life.finish(exit);
         self.spec.slot.close(&self.ticket.life);
         let stage = std::mem::replace(&mut self.stage, Stage::Over);
-        if let Stage::Made(mut actor) | Stage::Up(mut actor) = stage {
+        if let Stage::Up(mut actor) = stage {
             // An actor future that is alive polls its actor when dropped, be it broken or stuck.
             actor.ctx().terminate();
             // What its `Drop` panics about comes after its end, whose cause is known.
@@ -210,31 +209,28 @@ impl<A: Supervised> Future for Run<A> {
         if let Some(exit) = life.exit() {
             return this.end(exit.clone());
         }
-        if let Stage::Unmade = this.stage {
+        let starts = matches!(this.stage, Stage::Unmade);
+        if starts {
             if life.stop_asked() {
                 return this.end(Exit::Stopped);
             }
             match this.make() {
-                Ok(actor) => this.stage = Stage::Made(actor),
+                Ok(actor) => this.stage = Stage::Up(actor),
                 Err(exit) => return this.end(exit),
             }
         }
-        let (Stage::Made(actor) | Stage::Up(actor)) = &mut this.stage else {
+        let Stage::Up(actor) = &mut this.stage else {
             return Poll::Ready(());
         };
-        match panics::catch(life.id(), || Pin::new(actor).poll(cx)) {
+        match panics::catch(life.id(), || Pin::new(&mut *actor).poll(cx)) {
             Err(exit) => return this.end(exit),
             Ok(Poll::Ready(())) => return this.end(life.own_exit()),
             Ok(Poll::Pending) => {}
         }
-        this.stage = match std::mem::replace(&mut this.stage, Stage::Over) {
-            Stage::Made(actor) => {
-                this.spec.slot.open(actor.address(), life.clone());
-                life.node().set_running(life.run());
-                Stage::Up(actor)
-            }
-            stage => stage,
-        };
+        if starts {
+            this.spec.slot.open(actor.address(), life.clone());
+            life.node().set_running(life.run());
+        }
         match this.look_at_turns(cx) {
             Some(exit) => this.end(exit),
             None => Poll::Pending,

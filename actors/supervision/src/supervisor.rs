@@ -19,7 +19,7 @@ use crate::life::ChildContext;
 use crate::node::{Budget, GRACE, Key, Node, State, StopOrder};
 use crate::ordered::Ordered;
 use crate::reference::ChildRef;
-use crate::restart::{History, Verdict};
+use crate::restart::Verdict;
 use crate::runner::Launch;
 use crate::ward::{Phase, Sequel, Ward, launch};
 
@@ -38,7 +38,8 @@ pub struct Supervisor {
     address: Option<Arc<Addr<Self>>>,
     children: Ordered<Ward>,
     /// None while a look through a handful of children does as well.
-    names: Option<HashMap<Arc<str>, Key>>,
+    #[expect(clippy::box_collection, reason = "thousands of supervisors have none")]
+    names: Option<Box<HashMap<Arc<str>, Key>>>,
     order: StopOrder,
     closing: bool,
     pub(crate) alarms: Alarms,
@@ -160,7 +161,7 @@ impl Supervisor {
         let run = spec.node().latest_run();
         let child = Ward {
             spec,
-            history: History::default(),
+            history: None,
             run,
             phase,
             epoch: 0,
@@ -171,7 +172,7 @@ impl Supervisor {
         } else if self.children.len() > HANDFUL {
             let all = self.children.iter();
             let all = all.map(|(key, child)| (child.spec.node().name().clone(), key));
-            self.names = Some(all.collect());
+            self.names = Some(Box::new(all.collect()));
         }
         Ok(())
     }
@@ -254,7 +255,7 @@ impl Supervisor {
                     child
                         .spec
                         .node()
-                        .note_exit(child.spec.node().latest_run(), &Exit::Stopped);
+                        .note_exit(child.spec.node().latest_run(), Arc::new(Exit::Stopped));
                     self.remove(key, ctx);
                 }
                 Sequel::Restart => self.relaunch(key, ctx),
@@ -327,9 +328,8 @@ impl Supervisor {
         let verdict = if self.closing {
             Verdict::Over
         } else {
-            child
-                .history
-                .judge(rules, exit, ran_for, Instant::now(), &mut rand::rng())
+            let history = child.history.get_or_insert_default();
+            history.judge(rules, exit, ran_for, Instant::now(), &mut rand::rng())
         };
         let (path, restarts) = (node.path(), node.restarts());
         match verdict {

@@ -18,7 +18,8 @@ use crate::supervisor::Supervisor;
 /// A child with its past and present.
 pub(crate) struct Ward {
     pub(crate) spec: Arc<dyn Launch>,
-    pub(crate) history: History,
+    /// None before its first end.
+    pub(crate) history: Option<Box<History>>,
     pub(crate) phase: Phase,
     /// The number of its latest run.
     pub(crate) run: u64,
@@ -114,7 +115,7 @@ pub(crate) fn launch(
         Placement::LeastLoaded(arbiters) => arbiters.seat().map(Some),
     };
     let away = matches!(seat, Ok(Some(_)));
-    let life = Life::new(spec.node().clone(), policy, away);
+    let life = Life::new(spec.node().clone(), policy.clone(), away);
     let mut ticket = Ticket::new(life.clone(), report.clone());
     let seat = match seat {
         Ok(seat) => {
