@@ -40,8 +40,6 @@ const OVERHEAD: Duration = Duration::from_secs(10);
 
 /// Routes the events of one servo to its connectors.
 pub struct Dispatcher {
-    pub(crate) servo: Arc<str>,
-    bus: Bus,
     /// For nested dispatches.
     pub(crate) reference: DispatcherRef,
     clock: Clock,
@@ -81,16 +79,14 @@ impl Dispatcher {
     /// How to run the dispatcher of the servo named `servo` over `bus`, and how to reach it.
     pub fn spec(servo: Arc<str>, bus: Bus) -> (ChildSpec<Self>, DispatcherRef) {
         let own: Arc<OnceLock<DispatcherRef>> = Arc::default();
-        let exchange = Exchange::new(servo.clone());
+        let exchange = Exchange::new(servo);
         let reference = own.clone();
-        let spec = ChildSpec::new("dispatcher", move |_| {
+        let spec = ChildSpec::new(interned("dispatcher"), move |_| {
             let reference = reference
                 .get()
                 .cloned()
                 .ok_or("the dispatcher was started before its reference was made")?;
             Ok(Self {
-                servo: servo.clone(),
-                bus: reference.0.bus.clone(),
                 reference,
                 clock: Clock::default(),
             })
@@ -174,15 +170,15 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
         }
         let milestone = lifecycle.filter(|_| !nesting.personal);
         let table = match milestone {
-            Some(milestone) => self.bus.begin(milestone),
-            None => self.bus.snapshot(),
+            Some(milestone) => self.reference.bus().begin(milestone),
+            None => self.reference.bus().snapshot(),
         };
         let handlers = table.handlers::<E>(&key);
         let began = now();
         let deadline = nesting.deadline(began, timeout);
         let grace = grace.min(DispatchOptions::MAX_TIMEOUT);
         let shared = CallShared {
-            servo: self.servo.clone(),
+            servo: self.reference.servo().clone(),
             event: match (&handlers, key) {
                 (Some(handlers), _) => handlers.event.clone(),
                 (None, Key::Named(name)) => name,
@@ -202,7 +198,7 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             event: Arc::new(event),
             handlers,
             table,
-            bus: self.bus.clone(),
+            bus: self.reference.bus().clone(),
             milestone,
             clock: self.clock.clone(),
             shared: Arc::new(shared),

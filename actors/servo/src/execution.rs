@@ -92,14 +92,14 @@ impl Execution<'_> {
         let cancel = CancellationToken::new();
         let progress = CommandProgress::new();
         self.status.send_modify(|s| {
-            s.command = Some(CommandStatus {
+            s.command = Some(Box::new(CommandStatus {
                 operation: self.operation,
                 uid: self.uid.as_ref().map(ToString::to_string),
                 started: std::time::Instant::now(),
                 percent: 0.0,
                 schedule: None,
                 message: None,
-            });
+            }));
         });
         let options = DispatchOptions {
             grace: self.policy.cancel_grace,

@@ -168,10 +168,9 @@ impl Shared {
         reason.unwrap_or_else(|| "shutdown".into())
     }
 
-    /// A session begins, which is over when `stopping` fires: the token that tells it to take no
-    /// further commands.
-    pub(crate) fn begin(&self, stopping: &CancellationToken) -> CancellationToken {
-        let rest = stopping.child_token();
+    /// A session begins: the token that tells it to take no further commands.
+    pub(crate) fn begin(&self) -> CancellationToken {
+        let rest = CancellationToken::new();
         let mut leave = self.leave();
         if leave.retired {
             rest.cancel();

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fmt,
-    sync::{Arc, OnceLock},
+    sync::{Arc, LazyLock, OnceLock},
     time::Duration,
 };
 
@@ -15,6 +15,7 @@ use servo_supervision::{
     BoxError, ChildContext, ChildRef, ChildSpec, Children, Exhausted, Restart, StopOrder,
     Supervised, Supervisor,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     blueprint::Blueprint,
@@ -48,6 +49,8 @@ pub struct ServoSpec {
 struct OptimizerLoop {
     session: Option<Box<Session>>,
     child: ChildContext,
+    /// Tells the session to take no further commands.
+    rest: CancellationToken,
 }
 
 const OPTIMIZER_LOOP: &str = "optimizer";
@@ -112,12 +115,14 @@ impl Blueprint {
         dispatcher: DispatcherRef,
         shared: &Arc<Shared>,
     ) -> ChildSpec<OptimizerLoop> {
+        static NAME: LazyLock<Arc<str>> = LazyLock::new(|| OPTIMIZER_LOOP.into());
         let spec = self.clone();
         let shared = shared.clone();
         let policy = &self.common.policy;
         // The parts keep their own times; this is for one that does not.
         let budget = policy.shutdown_grace() + Duration::from_secs(1);
-        ChildSpec::new(OPTIMIZER_LOOP, move |child| {
+        ChildSpec::new(NAME.clone(), move |child| {
+            let rest = shared.begin();
             Ok(OptimizerLoop {
                 session: Some(Box::new(Session::new(
                     spec.clone(),
@@ -125,8 +130,10 @@ impl Blueprint {
                     dispatcher.clone(),
                     shared.clone(),
                     child.clone(),
+                    rest.clone(),
                 ))),
                 child,
+                rest,
             })
         })
         .restart(Restart::Transient)
@@ -175,6 +182,8 @@ impl Actor for OptimizerLoop {
 }
 
 impl Supervised for OptimizerLoop {
-    /// The session watches the same token and ends by itself, after GOODBYE.
-    fn stop(&mut self, _: &mut Self::Context) {}
+    /// The session ends by itself, after GOODBYE.
+    fn stop(&mut self, _: &mut Self::Context) {
+        self.rest.cancel();
+    }
 }

@@ -1,6 +1,7 @@
 //! What a servo is doing, for whoever looks at it.
 
 use std::{
+    borrow::Cow,
     fmt,
     time::{Duration, Instant, SystemTime},
 };
@@ -52,9 +53,9 @@ pub struct ServoStatus {
     /// Since when.
     pub since: Instant,
     /// The command in progress.
-    pub command: Option<CommandStatus>,
+    pub command: Option<Box<CommandStatus>>,
     /// The last command that was finished.
-    pub last: Option<LastCommand>,
+    pub last: Option<Box<LastCommand>>,
     /// Why it did not come up the last time it tried; none once it has.
     pub start_failure: Option<String>,
     /// Commands finished so far.
@@ -164,6 +165,24 @@ impl Phase {
     }
 }
 
+impl Phase {
+    /// The same text as its `Display`, taking no more memory than it needs.
+    pub(crate) fn words(&self) -> Cow<'static, str> {
+        match self {
+            Self::Executing(_)
+            | Self::Reporting(_)
+            | Self::Sleeping { .. }
+            | Self::Waiting { .. } => {
+                let mut text = self.to_string();
+                text.shrink_to_fit();
+                Cow::Owned(text)
+            }
+            Self::ShuttingDown => Cow::Borrowed("shutting down"),
+            other => Cow::Borrowed(other.name()),
+        }
+    }
+}
+
 impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -183,8 +202,7 @@ impl fmt::Display for Phase {
                 let rounded = Duration::from_millis(duration.as_millis() as u64 / step * step);
                 write!(f, "waiting for {}", servo_messages::Duration::from(rounded))
             }
-            Phase::ShuttingDown => f.write_str("shutting down"),
-            other => f.write_str(other.name()),
+            other => f.write_str(&other.words()),
         }
     }
 }

@@ -42,7 +42,11 @@ impl Session {
             forced: Cell::new(false),
         };
         let ended = execution
-            .run(command.kind, &mut self.known_metrics, &self.stopping)
+            .run(
+                command.kind,
+                &mut self.known_metrics,
+                &self.child.stopping(),
+            )
             .await;
         let next = if ended.forced {
             State::Reconnecting
@@ -108,13 +112,13 @@ impl Session {
                 let message = message.as_deref().unwrap_or_default();
                 s.note_error(format!("{operation} {}: {message}", status.as_str()));
             }
-            s.last = Some(LastCommand {
+            s.last = Some(Box::new(LastCommand {
                 operation,
                 status,
                 message,
                 took,
                 ended: std::time::Instant::now(),
-            });
+            }));
         });
         self.tell(operation, CommandOutcome::Completed(status), took);
     }
@@ -143,9 +147,10 @@ impl Session {
         let limits = &self.spec.common.policy.requests;
         let post = self.post(&*self.client, &request, limits, &patience);
         tokio::pin!(post);
+        let stopping = self.child.stopping();
         let answer = tokio::select! {
             answer = &mut post => answer,
-            () = self.stopping.cancelled() => {
+            () = stopping.cancelled() => {
                 let told = tokio::time::timeout(self.spec.common.policy.finish_report, post).await;
                 if !matches!(told, Ok(Ok(_))) {
                     tracing::warn!(servo, command_uid, event, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
