@@ -66,7 +66,8 @@ impl Target {
         let events = below(optimizer, "servo");
         Arc::new(Self {
             host: channel.host(&events),
-            events,
+            // Unlike the one that was put together, a copy has no room to grow.
+            events: events.clone(),
         })
     }
 

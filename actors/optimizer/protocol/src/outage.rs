@@ -16,7 +16,8 @@ use crate::PostError;
 /// One value for each servo, shared by all its requests.
 #[derive(Debug, Default)]
 pub struct Outage {
-    current: Mutex<Option<Current>>,
+    /// On the heap: most of the time, and for most of thousands, there is none.
+    current: Mutex<Option<Box<Current>>>,
 }
 
 #[derive(Debug)]
@@ -103,18 +104,18 @@ impl Outage {
                 }
             }
             None => {
-                *current = Some(Current {
+                *current = Some(Box::new(Current {
                     condition: error.clone(),
                     began: now,
                     said: now,
                     failures: 1,
-                });
+                }));
                 News::Began
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Current>>> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
