@@ -203,6 +203,47 @@ fn an_optimizer_that_is_down_does_not_hold_up_the_end() {
     ended.assert_code(0);
 }
 
+/// Who was never connected has nobody to take leave of, and is not said to.
+#[test]
+fn only_those_that_are_connected_are_counted() {
+    let reached = ScriptedOptimizer::start(Script::new().sleep(json!("10m")));
+    let silent = ScriptedOptimizer::start(Script::new());
+    silent.inject(On::any().always(), Fault::Stall);
+    let document = |name: &str, optimizer: &ScriptedOptimizer| {
+        let text = servo_yaml(&optimizer.base_url(), "");
+        format!(
+            "name: {name}\n{}",
+            text.replace("example.com/app", &format!("example.com/{name}"))
+        )
+    };
+    for (names, told) in [
+        (
+            &["a", "b"][..],
+            "1 of 2 servos says GOODBYE, the others are not connected",
+        ),
+        (&["b"], "no GOODBYE, none of 1 is connected"),
+    ] {
+        let bench = Bench::new();
+        let documents: Vec<String> = names
+            .iter()
+            .map(|name| document(name, if *name == "a" { &reached } else { &silent }))
+            .collect();
+        bench.write("servo.yaml", &documents.join("---\n"));
+        let mut servo = bench.start(&["run"]);
+        if names.contains(&"a") {
+            until_in(State::Sleeping, &mut servo, &reached);
+        }
+        servo.until("all have said HELLO", SOON, |_, log| {
+            (log.matches("Saying HELLO").count() == names.len()).then_some(())
+        });
+        servo.signal(Signal::TERM);
+        let ended = servo.ended(BUDGET);
+        ended.assert_code(0);
+        let line = format!("shutting down (SIGTERM): {told}");
+        assert!(ended.stderr.contains(&line), "{ended}");
+    }
+}
+
 #[test]
 fn a_second_signal_ends_it_at_once() {
     for (first, second, code) in [
