@@ -1,7 +1,7 @@
 //! What is said in the log while an optimizer cannot be reached.
 
 use std::{
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -11,20 +11,29 @@ use crate::PostError;
 
 /// The memory of one optimizer's outage, so that an unreachable optimizer is a few lines in the log and not
 /// one for each attempt: one WARN when the condition appears or changes, one a minute while it lasts, one
-/// INFO when it is over (`spec/optimizer-protocol.md` §11).
+/// INFO when it is over (`spec/optimizer-protocol.md` §11). An optimizer that goes and comes back all the time, one of
+/// its replicas being ill, is a WARN and an INFO a minute.
 ///
 /// One value for each servo, shared by all its requests.
 #[derive(Debug, Default)]
 pub struct Outage {
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
     /// On the heap: most of the time, and for most of thousands, there is none.
-    current: Mutex<Option<Box<Current>>>,
+    current: Option<Box<Current>>,
+    /// When this or an earlier one was told of last.
+    said: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Current {
     condition: PostError,
     began: Instant,
-    said: Instant,
+    /// Whether anybody was told.
+    told: bool,
     failures: u64,
 }
 
@@ -60,10 +69,10 @@ impl Outage {
         }
     }
 
-    /// Takes note of an answer. Says so if there was an outage.
+    /// Takes note of an answer. Says so if there was an outage that was told of.
     pub(crate) fn answered(&self) {
-        let over = self.lock().take();
-        if let Some(over) = over {
+        let over = self.lock().current.take();
+        if let Some(over) = over.filter(|over| over.told) {
             tracing::info!(
                 failures = over.failures,
                 "the optimizer answers again after {}s",
@@ -74,49 +83,59 @@ impl Outage {
 
     /// How long the optimizer has not given a usable answer; none if it answers.
     pub fn lasts(&self) -> Option<Duration> {
-        self.lock().as_ref().map(|current| current.began.elapsed())
+        let known = self.lock();
+        known.current.as_ref().map(|now| now.began.elapsed())
     }
 
     /// How the last attempt failed, as the log tells it; none if the optimizer answers. Holds no secret.
     pub fn condition(&self) -> Option<String> {
-        self.lock()
-            .as_ref()
-            .map(|current| current.condition.to_string())
+        let known = self.lock();
+        known.current.as_ref().map(|now| now.condition.to_string())
     }
 
     fn note(&self, error: &PostError, now: Instant) -> News {
-        let mut current = self.lock();
-        match current.as_mut() {
-            Some(known) => {
-                known.failures += 1;
-                if !known.condition.same_condition(error) {
-                    known.condition = error.clone();
-                    known.said = now;
+        let mut known = self.lock();
+        let said_lately = known
+            .said
+            .is_some_and(|said| now.duration_since(said) < Self::REPEAT);
+        let known = &mut *known;
+        let news = match &mut known.current {
+            Some(current) => {
+                current.failures += 1;
+                if !current.condition.same_condition(error) {
+                    current.condition = error.clone();
                     News::Began
-                } else if now.duration_since(known.said) >= Self::REPEAT {
-                    known.said = now;
-                    News::Lasts {
-                        since: now.duration_since(known.began),
-                        failures: known.failures,
-                    }
+                } else if said_lately {
+                    return News::Nothing;
                 } else {
-                    News::Nothing
+                    News::Lasts {
+                        since: now.duration_since(current.began),
+                        failures: current.failures,
+                    }
                 }
             }
             None => {
-                *current = Some(Box::new(Current {
+                known.current = Some(Box::new(Current {
                     condition: error.clone(),
                     began: now,
-                    said: now,
+                    told: false,
                     failures: 1,
                 }));
+                if said_lately {
+                    return News::Nothing;
+                }
                 News::Began
             }
+        };
+        known.said = Some(now);
+        if let Some(current) = &mut known.current {
+            current.told = true;
         }
+        news
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Current>>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -160,6 +179,33 @@ mod tests {
         outage.answered();
         assert_eq!(outage.lasts(), None);
         assert_eq!(outage.condition(), None);
-        assert_eq!(outage.note(&too_large, at(64)), News::Began);
+        assert_eq!(outage.note(&too_large, at(123)), News::Began);
+    }
+
+    /// Whoever goes and comes back every second would be two lines a second.
+    #[test]
+    fn an_optimizer_that_comes_and_goes_is_told_once_a_minute() {
+        let outage = Outage::default();
+        let start = Instant::now();
+        let told = (0..600).filter(|second| {
+            let news = outage.note(&refused(), start + Duration::from_secs(*second));
+            outage.answered();
+            news != News::Nothing
+        });
+        assert_eq!(
+            told.collect::<Vec<_>>(),
+            [0, 60, 120, 180, 240, 300, 360, 420, 480, 540]
+        );
+        // One that lasts is told of within a minute, though it began soon after another.
+        let at = |s| start + Duration::from_secs(s);
+        assert_eq!(outage.note(&refused(), at(599)), News::Nothing);
+        assert!(outage.lasts().is_some() && outage.condition().is_some());
+        assert_eq!(
+            outage.note(&refused(), at(605)),
+            News::Lasts {
+                since: Duration::from_secs(6),
+                failures: 2
+            }
+        );
     }
 }
