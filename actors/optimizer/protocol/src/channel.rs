@@ -15,7 +15,7 @@ use url::Url;
 
 use crate::{
     Credential, EventName, HostLimits, PostError, RequestObserver, RequestOutcome, TransportKind,
-    limits::Host, oauth::OauthClients, transport::causes,
+    gate::Lane, limits::Host, oauth::OauthClients, transport::causes,
 };
 
 /// The largest answer that is read, in bytes after decompression.
@@ -57,6 +57,8 @@ pub(crate) struct Call<'a> {
     pub(crate) body: Option<Body>,
     /// Counted as this event; none if it is none.
     pub(crate) event: Option<EventName>,
+    /// Before whom it goes when many wait.
+    pub(crate) lane: Lane,
 }
 
 /// What is sent.
@@ -164,17 +166,20 @@ impl Channel {
         };
         let began = Instant::now();
         let patience = deadline.saturating_duration_since(began).min(*patience);
-        let permit = host.enter(patience).await.map_err(|crowded| {
+        let place = host.enter(call.lane, patience).await.map_err(|crowded| {
             observe(RequestOutcome::Error(TransportKind::Timeout), began);
             NoAnswer {
                 kind: TransportKind::Timeout,
                 detail: crowded.to_string(),
             }
         })?;
+        let on_the_way = place.on_the_way();
         let sent = Instant::now();
         // Thousands may wait at the gate; what only a request on the way needs is made behind it.
         let answer = Box::pin(self.send(call, began, deadline)).await;
-        drop(permit);
+        if is_over(&answer) {
+            on_the_way.over();
+        }
         let outcome = match &answer {
             Ok(answer) => RequestOutcome::Status(answer.status.as_u16()),
             Err(error) => RequestOutcome::Error(error.kind),
@@ -243,6 +248,14 @@ impl fmt::Debug for Channel {
             .field("agent", &self.shared.agent)
             .field("limits", &self.shared.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// Whether the server has nothing more to do with the request.
+fn is_over(answer: &Result<Answer, NoAnswer>) -> bool {
+    match answer {
+        Ok(answer) => matches!(answer.body, Received::Whole(_)),
+        Err(error) => error.kind != TransportKind::Timeout,
     }
 }
 

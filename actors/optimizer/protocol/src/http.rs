@@ -15,6 +15,8 @@ use crate::{
     Request, RequestObserver, Response, Retry, TransportKind, Verdict,
     access::{Access, Authorized, Target},
     channel::{Answer, Body, Call, NoAnswer, Received},
+    gate::Lane,
+    turn::Turn,
 };
 
 /// Longer than any process runs, and still a time.
@@ -27,6 +29,7 @@ const TYPICAL_BODY: usize = 512;
 pub struct HttpOptimizer {
     channel: Channel,
     access: Access,
+    turn: Turn,
 }
 
 /// What is asked of the optimizer's server.
@@ -42,6 +45,7 @@ struct Errand {
     method: Method,
     subject: Subject,
     body: Option<Bytes>,
+    lane: Lane,
 }
 
 // === impl HttpOptimizer ===
@@ -58,6 +62,7 @@ impl HttpOptimizer {
         Self {
             access: Access::opsani(&channel, endpoint),
             channel,
+            turn: Turn::default(),
         }
     }
 
@@ -74,6 +79,7 @@ impl HttpOptimizer {
         Ok(Self {
             access: Access::appdynamics(&channel, source, files)?,
             channel,
+            turn: Turn::default(),
         })
     }
 
@@ -97,6 +103,7 @@ impl HttpOptimizer {
             method: Method::POST,
             subject: Subject::Event(request.event.name()),
             body: Some(body.into()),
+            lane: self.turn.lane(&request.event),
         };
         let (authorized, answer) = self.run(&errand, deadline).await?;
         read(&authorized, &answer)
@@ -137,6 +144,7 @@ impl HttpOptimizer {
             credential: &authorized.credential,
             body: errand.body.clone().map(Body::Json),
             event: errand.subject.event(),
+            lane: errand.lane,
         };
         self.channel
             .exchange(call, deadline)
@@ -181,6 +189,7 @@ impl HttpOptimizer {
             method: Method::PUT,
             subject,
             body: Some(json!({ "data": data }).to_string().into()),
+            lane: Lane::Begins,
         };
         self.persist(errand).await.map(drop)
     }
@@ -212,6 +221,7 @@ impl Diagnostics for HttpOptimizer {
                 method: Method::GET,
                 subject: Subject::DiagnosticsCheck,
                 body: None,
+                lane: Lane::Begins,
             };
             let answer = self.persist(errand).await?;
             Ok(match &answer.body {

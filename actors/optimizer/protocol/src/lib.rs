@@ -37,6 +37,7 @@ mod credential;
 mod diagnostics;
 mod endpoint;
 mod envelope;
+mod gate;
 mod http;
 mod limits;
 mod oauth;
@@ -46,6 +47,7 @@ mod response;
 mod retry;
 mod status;
 mod transport;
+mod turn;
 
 pub use self::{
     appdynamics::{

@@ -4,18 +4,17 @@ use std::{
     collections::HashMap,
     fmt,
     num::NonZeroUsize,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
 
-use tokio::sync::{Semaphore, SemaphorePermit};
 use url::Url;
 
+use crate::gate::{Gate, Lane, NoPlace, Place};
+
 /// The gates before the servers that requests go to, shared by all optimizers of the process: no more than so many
-/// requests are on the way to one `host:port` at once, and those that wait go in the order in which they came.
+/// requests are on the way to one `host:port` at once. Of those that wait, servos that are at a command go before those
+/// that ask for one, and else they go in the order in which they came.
 ///
 /// Each server has a gate of its own, so that one that is dead holds nobody up but its own clients. Clones are the
 /// same gates.
@@ -33,8 +32,7 @@ struct Gates {
 pub(crate) struct Host {
     name: Box<str>,
     most: NonZeroUsize,
-    gate: Semaphore,
-    waiting: AtomicUsize,
+    gate: Arc<Gate>,
 }
 
 /// What is going on at the gate before one server.
@@ -47,9 +45,6 @@ pub struct HostTraffic {
     /// Requests that wait until one of these is done.
     pub waiting: usize,
 }
-
-/// Counts as waiting until it is dropped, however the wait ends.
-struct Waiting<'a>(&'a AtomicUsize);
 
 /// Nobody came out of the gate in time.
 #[derive(Debug, thiserror::Error)]
@@ -119,8 +114,7 @@ impl HostLimits {
         let host = Arc::new(Host {
             name: name.clone(),
             most: self.gates.most,
-            gate: Semaphore::new(self.gates.most.get()),
-            waiting: AtomicUsize::new(0),
+            gate: Gate::new(self.gates.most),
         });
         known.insert(name, Arc::downgrade(&host));
         host
@@ -152,47 +146,25 @@ impl Host {
     fn traffic(&self) -> HostTraffic {
         HostTraffic {
             host: self.name.to_string(),
-            in_flight: self.most.get() - self.gate.available_permits().min(self.most.get()),
-            waiting: self.waiting.load(Ordering::Relaxed),
+            in_flight: self.gate.taken(),
+            waiting: self.gate.waiting(),
         }
     }
 
-    /// Waits until one more request may go, first come first served. Dropping the permit lets the next one go.
-    pub(crate) async fn enter(&self, patience: Duration) -> Result<SemaphorePermit<'_>, Crowded> {
-        if let Ok(permit) = self.gate.try_acquire() {
-            return Ok(permit);
-        }
-        let _waiting = Waiting::at(&self.waiting);
-        match tokio::time::timeout(patience, self.gate.acquire()).await {
-            Ok(Ok(permit)) => Ok(permit),
-            // It is never closed.
-            Ok(Err(_)) | Err(_) => Err(Crowded {
-                host: self.name.clone(),
-                most: self.most,
-                patience,
-            }),
-        }
+    /// Waits until one more request may go. Dropping the place lets the next one go.
+    pub(crate) async fn enter(&self, lane: Lane, patience: Duration) -> Result<Place, Crowded> {
+        let place = self.gate.enter(lane, patience).await;
+        place.map_err(|NoPlace| Crowded {
+            host: self.name.clone(),
+            most: self.most,
+            patience,
+        })
     }
 }
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
-    }
-}
-
-// === impl Waiting ===
-
-impl<'a> Waiting<'a> {
-    fn at(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -245,10 +217,12 @@ mod tests {
         };
         traffic(0, 0);
         let minute = Duration::from_secs(60);
-        let first = host.enter(minute).await.unwrap();
-        let second = host.enter(minute).await.unwrap();
+        let first = host.enter(Lane::Begins, minute).await.unwrap();
+        let second = host.enter(Lane::Begins, minute).await.unwrap();
         traffic(2, 0);
-        let mut waits: Vec<_> = (0..3).map(|_| Box::pin(host.enter(minute))).collect();
+        let mut waits: Vec<_> = (0..3)
+            .map(|_| Box::pin(host.enter(Lane::Begins, minute)))
+            .collect();
         for wait in &mut waits {
             assert!(futures_util::poll!(wait).is_pending());
         }
@@ -272,7 +246,7 @@ mod tests {
         let order = StdMutex::new(Vec::new());
         let second = Duration::from_secs(1);
         join_all((0..6).map(async |i| {
-            let _permit = host.enter(second * 10).await.unwrap();
+            let _permit = host.enter(Lane::Begins, second * 10).await.unwrap();
             order.lock().unwrap().push(i);
             tokio::time::sleep(second).await;
         }))
@@ -280,18 +254,23 @@ mod tests {
         assert_eq!(*order.lock().unwrap(), [0, 1, 2, 3, 4, 5]);
 
         let held = (
-            host.enter(second).await.unwrap(),
-            host.enter(second).await.unwrap(),
+            host.enter(Lane::Begins, second).await.unwrap(),
+            host.enter(Lane::Begins, second).await.unwrap(),
         );
-        let error = host.enter(second * 3).await.unwrap_err().to_string();
+        let error = host
+            .enter(Lane::Begins, second * 3)
+            .await
+            .err()
+            .unwrap()
+            .to_string();
         assert_eq!(
             error,
             "waited 3.0s for one of the 2 requests to a:80 that may be on the way at once"
         );
         // Another server is not held up.
         let other = limits.host(&url("http://b/"));
-        assert!(other.enter(Duration::ZERO).await.is_ok());
+        assert!(other.enter(Lane::Begins, Duration::ZERO).await.is_ok());
         drop(held);
-        assert!(host.enter(Duration::ZERO).await.is_ok());
+        assert!(host.enter(Lane::Begins, Duration::ZERO).await.is_ok());
     }
 }

@@ -17,6 +17,7 @@ use url::{Url, form_urlencoded};
 use crate::{
     Credential, PostError, TransportKind,
     channel::{Answer, Body, Call, Channel, Received},
+    gate::Lane,
     limits::Host,
 };
 
@@ -250,6 +251,7 @@ impl OauthClient {
             credential: &basic,
             body: Some(Body::SecretForm(form(refresh).into_bytes().into())),
             event: None,
+            lane: Lane::GoesOn,
         };
         let answer = self
             .channel
