@@ -173,7 +173,7 @@ impl Context {
         let colour = !options.no_color
             && !truth(&environment, "SERVO_NO_COLOR")?
             && variable("NO_COLOR").is_none();
-        let log = logging::init(level, format, colour, of_daemon.file.as_ref())?;
+        let log = logging::init(level, format, colour, lasting, of_daemon.file.as_ref())?;
         log.set_rate_limit(daemon.log.rate_limit.get());
         for warning in warnings {
             tracing::warn!("{warning}");

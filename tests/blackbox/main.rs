@@ -40,5 +40,6 @@ mod shutting_down;
 mod spool;
 mod systemd;
 mod toy;
+mod unread_log;
 mod validating;
 mod values;

@@ -1,29 +1,13 @@
-//! The log in files: written by a thread of its own, so that a slow disk holds up nobody.
+//! The log in files, of which old ones are removed.
 
-use std::{
-    fs, io,
-    io::Write,
-    path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc,
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io, path::PathBuf};
 
 use jiff::Timestamp;
 use thiserror::Error;
 use tracing_appender::rolling::RollingFileAppender;
 
+use super::queue::Writer;
 use crate::config::{LogFile, LogRotation};
-
-/// Lines that wait for the disk. More are dropped and counted.
-const QUEUE: usize = 8192;
-
-/// What the disk has for the last lines when the program ends.
-pub(super) const CLOSE: Duration = Duration::from_secs(2);
 
 /// What file names end in.
 const SUFFIX: &str = "log";
@@ -42,149 +26,33 @@ pub(super) enum FileError {
     Thread(io::Error),
 }
 
-/// Lines that never came into a file.
-#[derive(Debug, Default)]
-pub(super) struct Losses {
-    lines: AtomicU64,
-    cause: Mutex<Option<String>>,
-}
-
-impl Losses {
-    fn count(&self, lines: u64, cause: impl FnOnce() -> String) {
-        self.lines.fetch_add(lines, Ordering::Relaxed);
-        *self.cause.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause());
-    }
-
-    /// How many since the program started.
-    pub(super) fn lines(&self) -> u64 {
-        self.lines.load(Ordering::Relaxed)
-    }
-
-    /// Why the last one.
-    pub(super) fn cause(&self) -> String {
-        let cause = self.cause.lock().unwrap_or_else(PoisonError::into_inner);
-        cause.clone().unwrap_or_default()
-    }
-}
-
-/// Takes lines for the file.
-#[derive(Clone)]
-pub(super) struct Lines {
-    queue: mpsc::SyncSender<Message>,
-    shared: Arc<Shared>,
-}
-
-/// Writes the lines, until [`Writer::close`].
-pub(super) struct Writer {
-    lines: Lines,
-    closed: mpsc::Receiver<()>,
-}
-
-#[derive(Default)]
-struct Shared {
-    losses: Losses,
-    /// Lines in the queue.
-    waiting: AtomicU64,
-}
-
-enum Message {
-    Line(String),
-    Close,
-}
-
-impl Lines {
-    /// Has `line` written soon; never waits.
-    pub(super) fn write(&self, line: String) {
-        // Counted first: the thread may be done with it before this one goes on.
-        self.shared.waiting.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = self.queue.try_send(Message::Line(line)) {
-            self.shared.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.shared.losses.count(1, || match error {
-                mpsc::TrySendError::Full(_) => "the disk does not keep up".to_owned(),
-                mpsc::TrySendError::Disconnected(_) => "the file is closed".to_owned(),
-            });
+/// Opens the current file in the directory of `config`, which is made if there is none.
+pub(super) fn open(config: &LogFile) -> Result<Writer, FileError> {
+    let unwritable = |cause: String| FileError::Unwritable {
+        directory: config.directory.clone(),
+        cause,
+    };
+    let rotation = match config.rotation {
+        LogRotation::Hourly => tracing_appender::rolling::Rotation::HOURLY,
+        LogRotation::Daily => tracing_appender::rolling::Rotation::DAILY,
+        LogRotation::Never => tracing_appender::rolling::Rotation::NEVER,
+    };
+    fs::create_dir_all(&config.directory).map_err(|e| unwritable(e.to_string()))?;
+    // Its own limit of files is not used: it removes every `<prefix>*.log` of the directory,
+    // ServoX's servo.log among them.
+    let appender = RollingFileAppender::builder()
+        .rotation(rotation)
+        .filename_prefix(config.prefix.as_str())
+        .filename_suffix(SUFFIX)
+        .build(&config.directory)
+        .map_err(|e| unwritable(cause(&e)))?;
+    let mut old = OldFiles::of(config);
+    let remove_old = move || {
+        if let Some(old) = &mut old {
+            old.remove_when_due(Timestamp::now());
         }
-    }
-
-    pub(super) fn losses(&self) -> &Losses {
-        &self.shared.losses
-    }
-}
-
-impl Writer {
-    /// Opens the current file in the directory of `config`, which is made if there is none.
-    pub(super) fn start(config: &LogFile) -> Result<Self, FileError> {
-        let unwritable = |cause: String| FileError::Unwritable {
-            directory: config.directory.clone(),
-            cause,
-        };
-        let rotation = match config.rotation {
-            LogRotation::Hourly => tracing_appender::rolling::Rotation::HOURLY,
-            LogRotation::Daily => tracing_appender::rolling::Rotation::DAILY,
-            LogRotation::Never => tracing_appender::rolling::Rotation::NEVER,
-        };
-        fs::create_dir_all(&config.directory).map_err(|e| unwritable(e.to_string()))?;
-        // Its own limit of files is not used: it removes every `<prefix>*.log` of the directory,
-        // ServoX's servo.log among them.
-        let appender = RollingFileAppender::builder()
-            .rotation(rotation)
-            .filename_prefix(config.prefix.as_str())
-            .filename_suffix(SUFFIX)
-            .build(&config.directory)
-            .map_err(|e| unwritable(cause(&e)))?;
-        Self::spawn(appender, OldFiles::of(config))
-    }
-
-    fn spawn(
-        mut out: impl Write + Send + 'static,
-        mut old: Option<OldFiles>,
-    ) -> Result<Self, FileError> {
-        let (queue, messages) = mpsc::sync_channel(QUEUE);
-        let (closing, closed) = mpsc::sync_channel(1);
-        let shared = Arc::new(Shared::default());
-        let of_thread = shared.clone();
-        thread::Builder::new()
-            .name("log-file".to_owned())
-            .spawn(move || {
-                let failed = |error: io::Error| of_thread.losses.count(1, || error.to_string());
-                while let Ok(Message::Line(line)) = messages.recv() {
-                    out.write_all(line.as_bytes()).unwrap_or_else(failed);
-                    of_thread.waiting.fetch_sub(1, Ordering::Relaxed);
-                    if let Some(old) = &mut old {
-                        old.remove_when_due(Timestamp::now());
-                    }
-                }
-                out.flush().unwrap_or_else(failed);
-                let _ = closing.send(());
-            })
-            .map_err(FileError::Thread)?;
-        Ok(Self {
-            lines: Lines { queue, shared },
-            closed,
-        })
-    }
-
-    pub(super) fn lines(&self) -> Lines {
-        self.lines.clone()
-    }
-
-    /// Waits for the lines that are under way. What has not come to the disk in time is lost.
-    pub(super) fn close(&self, time: Duration) {
-        let end = Instant::now() + time;
-        while let Err(mpsc::TrySendError::Full(_)) = self.lines.queue.try_send(Message::Close) {
-            if Instant::now() >= end {
-                break;
-            }
-            thread::sleep(Duration::from_millis(5));
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if let Err(mpsc::RecvTimeoutError::Timeout) = self.closed.recv_timeout(left) {
-            let waiting = self.lines.shared.waiting.load(Ordering::Relaxed);
-            self.lines.losses().count(waiting, || {
-                format!("they were not written within {} s", time.as_secs_f64())
-            });
-        }
-    }
+    };
+    Writer::start("the disk", appender, remove_old).map_err(FileError::Thread)
 }
 
 /// The innermost cause: the outer ones say that a log file could not be made.
@@ -275,7 +143,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::{num::NonZeroUsize, path::Path};
 
-    use super::*;
+    use super::{super::queue::CLOSE, *};
 
     fn config(directory: &Path, rotation: LogRotation) -> LogFile {
         LogFile {
@@ -301,11 +169,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let logs = folder.path().join("var/logs");
         for run in 0..2 {
-            let writer = Writer::start(&config(&logs, LogRotation::Never)).unwrap();
+            let writer = open(&config(&logs, LogRotation::Never)).unwrap();
             for n in 0..100 {
-                writer.lines().write(format!("{run} {n}\n"));
+                writer.lines().write(&format!("{run} {n}\n"));
             }
-            writer.close(CLOSE);
+            assert!(writer.close(CLOSE));
             assert_eq!(writer.lines().losses().lines(), 0);
         }
         assert_eq!(names(&logs), ["servo.log"]);
@@ -330,9 +198,9 @@ mod tests {
         for name in foreign.iter().chain(&old).chain(&["servo.2020-01-03.log"]) {
             fs::write(folder.path().join(name), "").unwrap();
         }
-        let writer = Writer::start(&config(folder.path(), LogRotation::Daily)).unwrap();
-        writer.lines().write("x\n".to_owned());
-        writer.close(CLOSE);
+        let writer = open(&config(folder.path(), LogRotation::Daily)).unwrap();
+        writer.lines().write("x\n");
+        assert!(writer.close(CLOSE));
         let left = names(folder.path());
         for name in foreign.iter().chain(&["servo.2020-01-03.log"]) {
             assert!(left.iter().any(|l| l == name), "{name} is gone: {left:?}");
@@ -346,66 +214,11 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
-        let error = Writer::start(&config(&file.join("logs"), LogRotation::Daily)).err();
+        let error = open(&config(&file.join("logs"), LogRotation::Daily)).err();
         let text = error.unwrap().to_string();
         assert!(
             text.contains("file/logs") && text.contains("log.file.directory"),
             "{text}"
         );
-    }
-
-    /// A disk that fails, or hangs until told.
-    enum Disk {
-        Full,
-        Stuck(mpsc::Receiver<()>),
-    }
-
-    impl Write for Disk {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            match self {
-                Disk::Full => Err(io::Error::from(io::ErrorKind::StorageFull)),
-                Disk::Stuck(go) => {
-                    let _ = go.recv();
-                    Ok(bytes.len())
-                }
-            }
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
-    #[test]
-    fn lines_that_are_lost_are_counted() {
-        let writer = Writer::spawn(Disk::Full, None).unwrap();
-        for _ in 0..3 {
-            writer.lines().write("x\n".to_owned());
-        }
-        writer.close(CLOSE);
-        let lines = writer.lines();
-        assert_eq!(lines.losses().lines(), 3);
-        assert!(
-            lines.losses().cause().contains("no storage space"),
-            "{}",
-            lines.losses().cause()
-        );
-
-        let (go, stuck) = mpsc::channel();
-        let writer = Writer::spawn(Disk::Stuck(stuck), None).unwrap();
-        let lines = writer.lines();
-        let more = 5;
-        for _ in 0..QUEUE + 1 + more {
-            lines.write("x\n".to_owned());
-        }
-        // One line may be with the disk already, or not yet.
-        let dropped = lines.losses().lines();
-        assert!(
-            (more as u64..=more as u64 + 1).contains(&dropped),
-            "{dropped}"
-        );
-        writer.close(Duration::from_millis(20));
-        assert_eq!(lines.losses().lines(), (QUEUE + 1 + more) as u64);
-        drop(go);
     }
 }

@@ -12,7 +12,7 @@ use tracing_log::NormalizeEvent;
 use tracing_subscriber::{Layer, layer::Context, registry::LookupSpan};
 
 use super::{
-    file::Losses,
+    queue::Losses,
     recent::recent,
     record::{self, Fields, Record},
     repetition::{Repetition, Verdict, counted},
@@ -33,18 +33,17 @@ pub(super) struct Sinks(Arc<Inner>);
 
 struct Inner {
     thresholds: RwLock<Thresholds>,
-    sinks: Vec<Sink>,
-    told: Told,
+    sinks: Vec<(Sink, Told)>,
     repetition: Repetition,
 }
 
-/// What has been said of lines that never came into the file: how many, and when.
+/// What has been said of lines that never came to one place: how many, and when.
 #[derive(Default)]
-struct Told(Mutex<(u64, Option<Instant>)>);
+pub(super) struct Told(Mutex<(u64, Option<Instant>)>);
 
 impl Told {
-    /// What there is to say now and has not been.
-    fn news(&self, losses: &Losses) -> Option<String> {
+    /// What there is to say now of `what` and has not been.
+    fn news(&self, what: &str, losses: &Losses) -> Option<String> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let lines = losses.lines();
         let new = lines.saturating_sub(told.0);
@@ -53,7 +52,7 @@ impl Told {
         }
         *told = (lines, Some(Instant::now()));
         Some(format!(
-            "{new} lines are missing in the log file, {lines} since the start: {}",
+            "{new} lines are missing in {what}, {lines} since the start: {}",
             losses.cause()
         ))
     }
@@ -68,8 +67,10 @@ impl Sinks {
     pub(super) fn new(thresholds: Thresholds, sinks: Vec<Sink>) -> Self {
         Self(Arc::new(Inner {
             thresholds: RwLock::new(thresholds),
-            sinks,
-            told: Told::default(),
+            sinks: sinks
+                .into_iter()
+                .map(|sink| (sink, Told::default()))
+                .collect(),
             repetition: Repetition::new(REPETITION),
         }))
     }
@@ -102,19 +103,20 @@ impl Sinks {
     }
 
     fn write(&self, record: &Record) {
-        for sink in &self.0.sinks {
+        for (sink, _) in &self.0.sinks {
             sink.write(record);
         }
     }
 
-    /// Says on stderr, at any threshold, what has not been said of `losses` when the file is closed.
-    pub(super) fn tell_losses_at_the_end(&self, losses: &Losses) {
-        if let Some(message) = self.0.told.news(losses) {
-            let record = Record::own(Severity::Warning, message);
-            for sink in &self.0.sinks {
-                if matches!(sink.out, Out::Stderr) {
-                    sink.write(&record);
-                }
+    /// Says, at any threshold, how many lines are missing where; only of what `is_due`.
+    pub(super) fn tell_losses(&self, is_due: impl Fn(&Told) -> bool) {
+        for (sink, told) in &self.0.sinks {
+            if let Out::Queued { what, lines } = &sink.out
+                && lines.losses().lines() > 0
+                && is_due(told)
+                && let Some(message) = told.news(what, lines.losses())
+            {
+                self.write(&Record::own(Severity::Warning, message));
             }
         }
     }
@@ -184,15 +186,7 @@ where
                 self.write(&record);
             }
         }
-        for sink in &self.0.sinks {
-            if let Out::File(lines) = &sink.out
-                && lines.losses().lines() > 0
-                && self.0.told.is_due()
-                && let Some(message) = self.0.told.news(lines.losses())
-            {
-                self.write(&Record::own(Severity::Warning, message));
-            }
-        }
+        self.tell_losses(Told::is_due);
     }
 }
 

@@ -10,6 +10,7 @@ mod escape;
 mod file;
 mod json;
 mod layer;
+mod queue;
 mod recent;
 mod record;
 mod repetition;
@@ -52,12 +53,13 @@ pub enum InitError {
     Log(String),
 }
 
-/// The running log. Dropping it brings what is under way to the file, within two seconds, and says
-/// how much did not get there.
-#[must_use = "dropping it closes the file of the log"]
+/// The running log. Dropping it brings what is under way to where it belongs, within two seconds each, and says how much
+/// did not get there.
+#[must_use = "dropping it closes the log"]
 pub struct Log {
     sinks: Sinks,
-    file: Option<file::Writer>,
+    file: Option<queue::Writer>,
+    stderr: Option<queue::Writer>,
 }
 
 impl Log {
@@ -83,8 +85,11 @@ impl Drop for Log {
     fn drop(&mut self) {
         self.sinks.tell_repetitions_at_the_end();
         if let Some(file) = &self.file {
-            file.close(file::CLOSE);
-            self.sinks.tell_losses_at_the_end(file.lines().losses());
+            file.close(queue::CLOSE);
+        }
+        self.sinks.tell_losses(|_| true);
+        if let Some(stderr) = &self.stderr {
+            stderr.close(queue::CLOSE);
         }
     }
 }
@@ -103,7 +108,8 @@ pub fn check_level(level: &str) -> Result<(), InitError> {
 }
 
 /// Starts the log on stderr, for people by default, in colours when `colour` and stderr is a
-/// terminal; and in `file`. `level` is the threshold of both: one of the seven levels in any case,
+/// terminal; and in `file`. A `lasting` program goes on when nobody reads its stderr: lines wait, and are dropped and
+/// counted when they are too many. `level` is the threshold of both: one of the seven levels in any case,
 /// or directives such as `info,servo_protocol=debug,hyper=off` (a target holds for all that begin
 /// like it; what none names gets WARNING). A file that cannot be written is a warning in the log.
 ///
@@ -113,10 +119,11 @@ pub fn init(
     level: &str,
     format: Option<LogFormat>,
     colour: bool,
+    lasting: bool,
     file: Option<&LogFile>,
 ) -> Result<Log, InitError> {
     let colour = colour && std::io::stderr().is_terminal();
-    let (log, failed) = assemble(level, format, colour, file)?;
+    let (log, failed) = assemble(level, format, colour, lasting, file)?;
     tracing_subscriber::registry()
         .with(log.sinks.clone())
         .try_init()
@@ -132,6 +139,7 @@ fn assemble(
     level: &str,
     format: Option<LogFormat>,
     colour: bool,
+    lasting: bool,
     file: Option<&LogFile>,
 ) -> Result<(Log, Option<file::FileError>), InitError> {
     let thresholds = Thresholds::parse(level)?;
@@ -139,21 +147,30 @@ fn assemble(
     // Without a zone that can be found this is UTC.
     let zone = TimeZone::system();
     let form = |format, colour| match format {
-        LogFormat::Text => Form::Text(text::Layout {
-            zone: zone.clone(),
-            colour,
-        }),
+        LogFormat::Text => Form::Text(text::Layout::new(zone.clone(), colour)),
         LogFormat::Json => Form::Json,
     };
+    // Without a thread lines are written at once.
+    let stderr = lasting.then(|| queue::Writer::start("its reader", sink::Stderr, || {}));
+    let stderr = stderr.and_then(Result::ok);
     let mut sinks = vec![Sink {
         form: form(format, colour),
-        out: Out::Stderr,
+        out: match &stderr {
+            Some(writer) => Out::Queued {
+                what: "the log on stderr",
+                lines: writer.lines(),
+            },
+            None => Out::Stderr,
+        },
     }];
-    let (file, failed) = match file.map(|config| (config, file::Writer::start(config))) {
+    let (file, failed) = match file.map(|config| (config, file::open(config))) {
         Some((config, Ok(writer))) => {
             sinks.push(Sink {
                 form: form(config.format.unwrap_or(format), false),
-                out: Out::File(writer.lines()),
+                out: Out::Queued {
+                    what: "the log file",
+                    lines: writer.lines(),
+                },
             });
             (Some(writer), None)
         }
@@ -161,7 +178,12 @@ fn assemble(
         None => (None, None),
     };
     let sinks = Sinks::new(thresholds, sinks);
-    Ok((Log { sinks, file }, failed))
+    let log = Log {
+        sinks,
+        file,
+        stderr,
+    };
+    Ok((log, failed))
 }
 
 #[cfg(test)]
@@ -186,7 +208,7 @@ mod tests {
     fn one_threshold_that_can_change_and_a_file_without_colour() {
         let folder = tempfile::tempdir().unwrap();
         let config = file(folder.path().join("logs"));
-        let (log, failed) = assemble("success", None, true, Some(&config)).unwrap();
+        let (log, failed) = assemble("success", None, true, false, Some(&config)).unwrap();
         assert!(failed.is_none());
         let subscriber = tracing_subscriber::registry().with(log.sinks.clone());
         tracing::subscriber::with_default(subscriber, || {
@@ -225,7 +247,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let taken = folder.path().join("taken");
         fs::write(&taken, "").unwrap();
-        let (log, failed) = assemble("info", None, false, Some(&file(taken))).unwrap();
+        let (log, failed) = assemble("info", None, false, false, Some(&file(taken))).unwrap();
         assert!(log.file.is_none());
         assert!(failed.unwrap().to_string().contains("taken"));
     }

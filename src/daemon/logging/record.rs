@@ -96,8 +96,10 @@ impl Record {
                 fields.extend(of_span);
             }
         }
-        for (name, value) in own.iter().filter(|(name, _)| !name.starts_with("log.")) {
-            fields.set(name, value.clone());
+        for (name, value) in own.0 {
+            if !name.starts_with("log.") {
+                fields.set(name, value);
+            }
         }
         Self {
             time: Timestamp::now(),

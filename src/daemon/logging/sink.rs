@@ -1,14 +1,14 @@
 //! Where lines go: stderr and a file.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
 
-use super::{file, json, record::Record, text};
+use super::{json, queue, record::Record, text};
 
 /// Where log lines go while something else draws on the terminal.
 pub type Suspend = Arc<dyn Fn(&mut dyn FnMut()) + Send + Sync>;
@@ -39,8 +39,14 @@ pub(super) enum Form {
 }
 
 pub(super) enum Out {
+    /// At once: what a command logs stands where it belongs in what it prints.
     Stderr,
-    File(file::Lines),
+    /// Soon.
+    Queued {
+        /// "the log file", say.
+        what: &'static str,
+        lines: queue::Lines,
+    },
     #[cfg(test)]
     Memory(Arc<std::sync::Mutex<String>>),
 }
@@ -53,7 +59,7 @@ impl Sink {
         };
         match &self.out {
             Out::Stderr => to_stderr(&line),
-            Out::File(lines) => lines.write(line),
+            Out::Queued { lines, .. } => lines.write(&line),
             #[cfg(test)]
             Out::Memory(text) => text
                 .lock()
@@ -63,15 +69,34 @@ impl Sink {
     }
 }
 
-fn to_stderr(line: &str) {
-    let suspend = SUSPEND
+/// Stderr, for the thread of a queue.
+pub(super) struct Stderr;
+
+impl Write for Stderr {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let suspend = suspended();
+        let mut written = Ok(0);
+        let mut write = || written = io::stderr().write(bytes);
+        match suspend {
+            Some(suspend) => suspend(&mut write),
+            None => write(),
+        }
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn suspended() -> Option<Suspend> {
+    SUSPEND
         .read()
         .unwrap_or_else(PoisonError::into_inner)
-        .clone();
+        .clone()
+}
+
+fn to_stderr(line: &str) {
     // There is nowhere to say that stderr is closed.
-    let mut write = || drop(std::io::stderr().lock().write_all(line.as_bytes()));
-    match suspend {
-        Some(suspend) => suspend(&mut write),
-        None => write(),
-    }
+    let _ = Stderr.write_all(line.as_bytes());
 }

@@ -1,9 +1,13 @@
 //! Log lines for people (`spec/config-and-cli.md` §8.1):
 //! `2026-01-21 12:00:01.123 | INFO     | module:line | component - message key=value`.
 
-use std::{borrow::Cow, fmt::Write};
+use std::{
+    borrow::Cow,
+    fmt::Write,
+    sync::{Mutex, PoisonError},
+};
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::Value;
 
 use super::{
@@ -14,10 +18,10 @@ use super::{
 
 /// What lines look like.
 pub(super) struct Layout {
-    /// Zone of the times.
-    pub(super) zone: TimeZone,
-    /// With escape sequences for a terminal.
-    pub(super) colour: bool,
+    zone: TimeZone,
+    colour: bool,
+    /// The last second that was written, and how: the date and time of day are most of the work of a line.
+    second: Mutex<(i64, String)>,
 }
 
 /// Before further lines of a message: a line that begins otherwise is no record.
@@ -27,19 +31,38 @@ const RESET: &str = "\x1b[0m";
 const DIM: &str = "\x1b[2m";
 
 impl Layout {
+    /// With times in `zone`, and escape sequences for a terminal when `colour`.
+    pub(super) fn new(zone: TimeZone, colour: bool) -> Self {
+        Self {
+            zone,
+            colour,
+            second: Mutex::new((i64::MIN, String::new())),
+        }
+    }
+
+    fn write_time(&self, out: &mut String, time: Timestamp) {
+        let mut second = self.second.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.0 != time.as_second() {
+            let zoned = time.to_zoned(self.zone.clone());
+            second.0 = time.as_second();
+            second.1 = zoned.strftime("%Y-%m-%d %H:%M:%S").to_string();
+        }
+        let _ = write!(out, "{}.{:03}", second.1, time.subsec_millisecond().abs());
+    }
+
     /// The line of `record`, with its newline; several when the message has several. The servo is
     /// named when `name_servos`.
     pub(super) fn line(&self, record: &Record, name_servos: bool) -> String {
-        let time = record.time.to_zoned(self.zone.clone());
-        let time = time.strftime("%Y-%m-%d %H:%M:%S%.3f");
         let (dim, level, reset) = match self.colour {
             true => (DIM, colour(record.severity), RESET),
             false => ("", "", ""),
         };
-        let mut out = String::with_capacity(128 + record.message.len());
+        let mut out = String::with_capacity(256 + record.message.len());
+        out.push_str(dim);
+        self.write_time(&mut out, record.time);
         let _ = write!(
             out,
-            "{dim}{time}{reset} | {level}{:<8}{reset} | {dim}{}",
+            "{reset} | {level}{:<8}{reset} | {dim}{}",
             record.severity.name(),
             escape::one_line(&record.module),
         );
@@ -124,10 +147,7 @@ mod tests {
     }
 
     fn shown(record: &Record, name_servos: bool) -> String {
-        let layout = Layout {
-            zone: TimeZone::UTC,
-            colour: false,
-        };
+        let layout = Layout::new(TimeZone::UTC, false);
         layout.line(record, name_servos)
     }
 
@@ -151,10 +171,7 @@ mod tests {
             shown(&critical, true),
             "2026-01-21 12:00:01.123 | CRITICAL | servo_dispatch::host | servo - no\n"
         );
-        let layout = Layout {
-            zone: TimeZone::fixed(jiff::tz::offset(-5)),
-            colour: false,
-        };
+        let layout = Layout::new(TimeZone::fixed(jiff::tz::offset(-5)), false);
         assert!(
             layout
                 .line(&record("", &[]), false)
@@ -232,10 +249,7 @@ mod tests {
 
     #[test]
     fn colour_on_request_only() {
-        let layout = Layout {
-            zone: TimeZone::UTC,
-            colour: true,
-        };
+        let layout = Layout::new(TimeZone::UTC, true);
         let line = layout.line(&record("x", &[("n", 1.into())]), false);
         assert!(line.contains("\x1b[1mINFO    \x1b[0m"), "{line:?}");
         assert!(!shown(&record("x", &[("n", 1.into())]), false).contains('\x1b'));
