@@ -11,9 +11,9 @@ use std::{fs, io::Write, thread, time::Duration};
 
 use rustix::process::Signal;
 use serde_json::json;
-use servo_doubles::{FleetOptimizer, Orders, Script, ScriptedOptimizer};
+use servo_doubles::{Fault, FleetOptimizer, On, Orders, Script, ScriptedOptimizer};
 
-use crate::bench::{Bench, Ended, Running, SOON};
+use crate::bench::{Bench, Ended, Running, SOON, wait};
 
 const AUTHORITY: &str = include_str!("../../actors/optimizer/protocol/tests/tls/authority.pem");
 
@@ -178,6 +178,59 @@ fn what_changes_changes_and_nothing_else_notices() {
         assert_eq!(optimizer.violations(), Vec::<String>::new());
     }
     assert_eq!(told(&removed), before, "nothing more is heard of it");
+}
+
+/// A servo of another name, or another servo, takes over an optimizer: that hears GOODBYE first, and
+/// never two at a time.
+#[test]
+fn an_optimizer_that_changes_hands_hears_goodbye_before_hello() {
+    let (a, b) = (measuring("2s"), idle());
+    for optimizer in [&a, &b] {
+        let slow = Fault::Delay(Duration::from_millis(500));
+        optimizer.inject(On::event("GOODBYE").always(), slow);
+    }
+    let bench = Bench::new();
+    let named = |name: &str, optimizer: &ScriptedOptimizer, id: &str| {
+        document(name, optimizer, "")
+            .replace(&format!("example.com/{name}"), &format!("example.com/{id}"))
+    };
+    bench.write("servo.toml", "[reload]\ncommand = \"finish\"\n");
+    bench.write("servo.yaml", &named("old", &a, "x"));
+    let mut servo = bench.start(&["run"]);
+    until_measuring(&a);
+    bench.write(
+        "servo.yaml",
+        &file(&[named("new", &a, "x"), named("other", &b, "y")]),
+    );
+    assert!(reload(&mut servo).starts_with("reload finished: +2 ~0 -1 =0"));
+    until_event(&b, "WHATS_NEXT");
+    assert_eq!(
+        told(&a)[..5],
+        [
+            "HELLO",
+            "WHATS_NEXT",
+            "MEASUREMENT",
+            "GOODBYE reconfigured",
+            "HELLO"
+        ]
+    );
+    // Each takes the other's.
+    bench.write(
+        "servo.yaml",
+        &file(&[named("new", &b, "y"), named("other", &a, "x")]),
+    );
+    assert!(reload(&mut servo).starts_with("reload finished: +0 ~2 -0 =0"));
+    for optimizer in [&a, &b] {
+        let hello = |events: &[String]| events.iter().filter(|e| *e == "HELLO").count();
+        let before = if std::ptr::eq(optimizer, &a) { 2 } else { 1 };
+        wait("HELLO of the other", SOON, || {
+            (hello(&told(optimizer)) > before).then_some(())
+        });
+        let events = told(optimizer);
+        let last = events.iter().rposition(|e| e == "HELLO").unwrap();
+        assert_eq!(events[last - 1], "GOODBYE reconfigured", "{events:?}");
+    }
+    end(servo);
 }
 
 /// `spec/optimizer-protocol.md` §23.40

@@ -239,7 +239,8 @@ mod tests {
     #[test]
     fn the_daemon_in_a_line() {
         let line = |servos: serde_json::Value| {
-            let told = json!({"version": "1", "ready": true, "uptime_seconds": 3.0, "servos": servos});
+            let told =
+                json!({"version": "1", "ready": true, "uptime_seconds": 3.0, "servos": servos});
             daemon(&serde_json::from_value(told).unwrap())
         };
         assert_eq!(

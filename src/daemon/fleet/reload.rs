@@ -24,6 +24,7 @@ use super::{
 use crate::{
     config::{
         DaemonConfig, Diff, FileContents, OptimizerConfig, ReloadCommand, ReloadConfig, diff,
+        optimizer_identity,
     },
     daemon::{Unfit, logging},
 };
@@ -281,9 +282,18 @@ impl Inner {
             })
             .map(|(file, _)| file)
             .collect();
-        let waits = |member: &Member| match &member.config.optimizer {
-            Some(OptimizerConfig::Embedded(e)) => reopened.contains(&e.database),
-            _ => false,
+        let leaving = self.leaving(diff);
+        // An optimizer hears GOODBYE of the old servo before HELLO of the one that takes its place.
+        let waits = |member: &Member| {
+            let of_file = match &member.config.optimizer {
+                Some(OptimizerConfig::Embedded(e)) => reopened.contains(&e.database),
+                _ => false,
+            };
+            of_file
+                || optimizer_identity(&member.config).is_some_and(|identity| {
+                    let owner = leaving.get(&identity);
+                    owner.is_some_and(|owner| *owner != member.config.name)
+                })
         };
         let changed: HashSet<&Arc<str>> = diff.changed.iter().collect();
         let (late, early): (Vec<_>, Vec<_>) =
@@ -326,6 +336,18 @@ impl Inner {
             future::join_all(unused.into_iter().map(TrialFile::close)).await;
         }
         self.publish_studies(&affairs.clients);
+    }
+
+    /// The optimizers of the servos that end or change, with whose they are.
+    fn leaving(&self, diff: &Diff) -> HashMap<String, Arc<str>> {
+        diff.removed
+            .iter()
+            .chain(&diff.changed)
+            .filter_map(|name| {
+                let member = self.members.get(name)?;
+                Some((optimizer_identity(&member.config)?, name.clone()))
+            })
+            .collect()
     }
 
     async fn take(&self, steps: impl Iterator<Item = Step>, farewell: &Farewell) {

@@ -19,6 +19,9 @@ const MOST: usize = 4 * 1024 * 1024;
 /// What the place has for the last lines when the program ends.
 pub(super) const CLOSE: Duration = Duration::from_secs(2);
 
+/// How long lines are gathered after the first, for a thread that woke at each would cost more than they do.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Memory for so many bytes is kept for the next lines.
 const KEPT: usize = 16 * 1024;
 
@@ -120,9 +123,13 @@ impl Shared {
     fn next(&self, text: &mut String) -> Option<u64> {
         let waiting = self.waiting();
         let idle = |waiting: &mut Waiting| waiting.text.is_empty() && !waiting.closing;
-        let mut waiting = self
+        let waiting = self
             .news
             .wait_while(waiting, idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, _) = self
+            .news
+            .wait_timeout_while(waiting, GATHER, |waiting| !waiting.closing)
             .unwrap_or_else(PoisonError::into_inner);
         mem::swap(text, &mut waiting.text);
         let lines = mem::take(&mut waiting.lines);
