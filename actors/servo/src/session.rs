@@ -81,8 +81,8 @@ enum State {
 
 /// Why nothing is said.
 enum Rest {
-    /// The optimizer has nothing to do.
-    Sleeping(Sleep),
+    /// The optimizer has nothing to do. On the heap: every state is as large as the largest.
+    Sleeping(Box<Sleep>),
     /// The optimizer gave no usable answer.
     Waiting(Duration),
     /// Nobody allows the next question.
@@ -310,7 +310,7 @@ impl Session {
         self.pause.reset();
         self.last_was_invalid = false;
         match command.kind {
-            CommandKind::Sleep(sleep) => Step::To(State::Resting(Rest::Sleeping(sleep))),
+            CommandKind::Sleep(sleep) => Step::To(State::Resting(Rest::Sleeping(Box::new(sleep)))),
             _ => Step::To(State::Executing(Box::new(command))),
         }
     }
@@ -331,7 +331,7 @@ impl Session {
         match rest {
             Rest::Sleeping(sleep) => {
                 self.tell_of(&sleep);
-                let Sleep { duration, reason } = sleep;
+                let Sleep { duration, reason } = *sleep;
                 self.enter(Phase::Sleeping { duration, reason });
                 (duration.max(SHORTEST_SLEEP), State::Polling)
             }

@@ -28,11 +28,13 @@ impl Session {
             let mut standing = self.shared.standing();
             (standing.started.take(), standing.attached.take())
         };
-        if let Some(scope) = started {
-            self.end(Shutdown, scope, within.mul_f64(SHARE)).await;
+        if let Some(all_but) = started {
+            self.end(Shutdown, all_but.scope(), within.mul_f64(SHARE))
+                .await;
         }
-        if let Some(scope) = attached {
-            self.end(Detach, scope, within.mul_f64(SHARE)).await;
+        if let Some(all_but) = attached {
+            self.end(Detach, all_but.scope(), within.mul_f64(SHARE))
+                .await;
         }
         if for_good {
             self.end_exchange(by.saturating_duration_since(Instant::now()))

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use servo_dispatch::{DispatchError, Scope, Startup};
+use servo_dispatch::{DispatchError, Startup};
 use servo_messages::ErrorKind;
 use servo_protocol::{
     Backoff, BoxFuture, Budget, Event as Say, Goodbye, Hello, OptimizerClient, OptimizerStatus,
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Session, SessionError, State, Step};
-use crate::{policy::Question, status::Phase};
+use crate::{policy::Question, standing::AllBut, status::Phase};
 
 /// Counts how often an optimizer was asked.
 struct Counted<'a> {
@@ -130,15 +130,15 @@ impl Session {
 
 /// The connectors that an event of the servo's life has changed. One that failed by itself has
 /// undone what it did; one that was interrupted may not have.
-pub(super) fn took_part(outcome: &Result<(), DispatchError>) -> Option<Scope> {
+pub(super) fn took_part(outcome: &Result<(), DispatchError>) -> Option<AllBut> {
     match outcome {
         Err(DispatchError::Handlers(errors)) => {
             let failed = errors
                 .iter()
                 .filter(|e| e.error.kind != ErrorKind::Cancelled);
-            Some(Scope::Except(failed.map(|e| e.connector.clone()).collect()))
+            Some(failed.map(|e| e.connector.clone()).collect())
         }
-        _ => Some(Scope::All),
+        _ => Some(AllBut::default()),
     }
 }
 
