@@ -18,7 +18,7 @@ use super::{Failure, completions::Shell};
 use crate::{
     config::{
         self, AssemblyConfig, DaemonConfig, Descriptors, Environment, LoadError, LoadOptions,
-        LogConfig, LogFormat, Need, OptimizerFlags, ServoConfig, Source, SourceError,
+        LogConfig, LogFormat, LogLevel, Need, OptimizerFlags, ServoConfig, Source, SourceError,
     },
     daemon::logging,
 };
@@ -429,11 +429,11 @@ impl RootOptions {
             Some((level, "the variable SERVO_LOG_LEVEL"))
         });
         match said {
-            Some((level, by)) => logging::check_level(level)
-                .map(|()| Some(level))
+            Some((level, by)) => LogLevel::try_from(level.to_owned())
+                .map(|_| Some(level))
                 .map_err(|error| format!("Invalid value for {by}: {error}")),
             // That of the file was checked when the file was read.
-            None => Ok(log.level.as_ref().map(config::LogLevel::as_str)),
+            None => Ok(log.level.as_ref().map(LogLevel::as_str)),
         }
     }
 

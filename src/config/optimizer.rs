@@ -6,6 +6,7 @@ mod opsani;
 use std::{path::PathBuf, sync::LazyLock};
 
 use schemars::Schema;
+use secrecy::{ExposeSecret, SecretString};
 use serde_yaml::{Mapping, Value};
 use servo_embedded::EmbeddedConfig;
 use servo_protocol::{EndpointError, OptimizerId, TokenSource};
@@ -21,6 +22,7 @@ use super::{
     given::Origin,
     problem::{self, Problem},
     stanza::tell_as_the_type_does,
+    whole_file,
 };
 
 /// The optimizer that `servo generate` writes for want of a real one. It ranks below every other
@@ -513,8 +515,22 @@ impl OptimizerConfig {
     }
 }
 
-/// The token in `file`; none when the file is empty, which says that there is no token here (§9).
+/// Larger files are no tokens.
+const LARGEST_TOKEN: u64 = 64 * 1024;
+
+/// The token in `file`; none when the file is empty, which says that there is no token here (§9). What
+/// can be read once only, as the pipe of `<(...)` in a shell, is read here and now.
 fn token_file(file: &str) -> Result<Option<TokenSource>, EndpointError> {
-    let source = TokenSource::File(PathBuf::from(file));
-    Ok(source.is_present()?.then_some(source))
+    let path = PathBuf::from(file);
+    let is_pipe = std::fs::metadata(&path).is_ok_and(|m| !m.is_file() && !m.is_dir());
+    if !is_pipe {
+        let source = TokenSource::File(path);
+        return Ok(source.is_present()?.then_some(source));
+    }
+    let token = match whole_file::read_text(&path, LARGEST_TOKEN) {
+        Ok(text) => SecretString::from(text.trim()),
+        Err(error) => return Err(EndpointError::TokenFile { path, error }),
+    };
+    let is_empty = token.expose_secret().is_empty();
+    Ok((!is_empty).then_some(TokenSource::Inline(token)))
 }

@@ -9,13 +9,10 @@ use servo_messages::Secret;
 use servo_protocol::{EndpointError, OpsaniEndpoint, OptimizerId, TokenSource};
 
 use super::{
-    Findings, Keys, OPSANI, OptimizerConfig, ReadOptimizer, Sources, complete, path, text,
-    token_file,
+    Findings, Keys, LARGEST_TOKEN, OPSANI, OptimizerConfig, ReadOptimizer, Sources, complete, path,
+    text, token_file,
 };
 use crate::config::{given::Origin, problem::Problem, whole_file};
-
-/// Larger files are no tokens.
-const LARGEST_TOKEN: u64 = 64 * 1024;
 
 /// Where a container has its token, when nothing else is said.
 const TOKEN_FILE: &str = "/servo/opsani.token";

@@ -138,3 +138,28 @@ fn standard_input_cannot_be_read_again() {
     );
     end(servo);
 }
+
+/// What a shell gives as `<(...)` is read once; one that nobody writes to is not waited for.
+#[test]
+fn configuration_and_token_may_come_through_pipes() {
+    let optimizer = idle();
+    let bench = Bench::new();
+    bench.write("token", "t\n");
+    let yaml = document("a", &optimizer, "").replace("token: t", "token_file: pipe");
+    bench.write("given.yaml", &yaml);
+    let mut shell = bench.command("bash");
+    shell.args([
+        "-c",
+        "mkfifo pipe && (cat token > pipe &) && exec \"$0\" -c <(cat given.yaml) validate",
+        env!("CARGO_BIN_EXE_servo"),
+    ]);
+    let ended = Running::start(shell).ended(SOON);
+    ended
+        .assert_code(0)
+        .assert_stdout(&["Valid configuration in /dev/fd/"]);
+    // Nobody writes to it any more.
+    let ended = bench.start(&["-c", "pipe", "validate"]).ended(SOON);
+    ended
+        .assert_code(1)
+        .assert_stderr(&["cannot read 'pipe'", "no regular file"]);
+}
