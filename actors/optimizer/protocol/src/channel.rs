@@ -15,7 +15,10 @@ use url::Url;
 
 use crate::{
     Credential, EventName, HostLimits, PostError, RequestObserver, RequestOutcome, TransportKind,
-    gate::Lane, limits::Host, oauth::OauthClients, transport::causes,
+    gate::{Lane, Place},
+    limits::Host,
+    oauth::OauthClients,
+    transport::causes,
 };
 
 /// The largest answer that is read, in bytes after decompression.
@@ -59,6 +62,8 @@ pub(crate) struct Call<'a> {
     pub(crate) event: Option<EventName>,
     /// Before whom it goes when many wait.
     pub(crate) lane: Lane,
+    /// The place of the request before it, if that was kept.
+    pub(crate) place: Option<Place>,
 }
 
 /// What is sent.
@@ -149,12 +154,13 @@ impl Channel {
         &self.shared.clients
     }
 
-    /// Sends `call` and reads no more of the answer than can be used. Ends by `deadline`.
+    /// Sends `call` and reads no more of the answer than can be used. Ends by `deadline`. The place among the requests
+    /// to the host comes back with the answer if it can be used again.
     pub(crate) async fn exchange(
         &self,
-        call: Call<'_>,
+        mut call: Call<'_>,
         deadline: Instant,
-    ) -> Result<Answer, NoAnswer> {
+    ) -> Result<(Answer, Option<Place>), NoAnswer> {
         let Shared {
             observer, patience, ..
         } = &*self.shared;
@@ -166,26 +172,31 @@ impl Channel {
         };
         let began = Instant::now();
         let patience = deadline.saturating_duration_since(began).min(*patience);
-        let place = host.enter(call.lane, patience).await.map_err(|crowded| {
-            observe(RequestOutcome::Error(TransportKind::Timeout), began);
-            NoAnswer {
-                kind: TransportKind::Timeout,
-                detail: crowded.to_string(),
-            }
-        })?;
+        let kept = call.place.take().filter(|place| place.is_of(host.gate()));
+        let place = match kept {
+            Some(place) => place,
+            None => host.enter(call.lane, patience).await.map_err(|crowded| {
+                observe(RequestOutcome::Error(TransportKind::Timeout), began);
+                NoAnswer {
+                    kind: TransportKind::Timeout,
+                    detail: crowded.to_string(),
+                }
+            })?,
+        };
         let on_the_way = place.on_the_way();
         let sent = Instant::now();
         // Thousands may wait at the gate; what only a request on the way needs is made behind it.
         let answer = Box::pin(self.send(call, began, deadline)).await;
-        if is_over(&answer) {
-            on_the_way.over();
-        }
+        let place = match is_over(&answer) {
+            true => on_the_way.over(),
+            false => None,
+        };
         let outcome = match &answer {
             Ok(answer) => RequestOutcome::Status(answer.status.as_u16()),
             Err(error) => RequestOutcome::Error(error.kind),
         };
         observe(outcome, sent);
-        answer
+        answer.map(|answer| (answer, place))
     }
 
     async fn send(

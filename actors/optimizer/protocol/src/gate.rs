@@ -3,7 +3,10 @@
 use std::{
     collections::BTreeMap,
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread::{self, ThreadId},
     time::Duration,
 };
@@ -39,6 +42,8 @@ pub(crate) enum Lane {
 pub(crate) struct Gate {
     places: NonZeroUsize,
     lanes: Mutex<Lanes>,
+    /// How many wait, to look at without the lock.
+    waiting: AtomicUsize,
 }
 
 /// A place behind the gate, which the next one gets when this is dropped.
@@ -87,6 +92,7 @@ impl Gate {
     pub(crate) fn new(places: NonZeroUsize) -> Arc<Self> {
         Arc::new(Self {
             places,
+            waiting: AtomicUsize::new(0),
             lanes: Mutex::new(Lanes {
                 free: places.get(),
                 tickets: 0,
@@ -117,6 +123,7 @@ impl Gate {
             let thread = thread::current().id();
             let waiter = Waiter { thread, call };
             lanes.of(lane).waiting.insert(ticket, waiter);
+            self.waiting.fetch_add(1, Relaxed);
             let gate = &**self;
             (Waiting { gate, lane, ticket }, turn)
         };
@@ -136,8 +143,7 @@ impl Gate {
 
     /// How many wait.
     pub(crate) fn waiting(&self) -> usize {
-        let lanes = self.lanes();
-        lanes.going_on.waiting.len() + lanes.beginning.waiting.len()
+        self.waiting.load(Relaxed)
     }
 
     fn place(self: &Arc<Self>) -> Place {
@@ -203,6 +209,9 @@ impl Queue {
 impl Drop for Place {
     fn drop(&mut self) {
         let next = self.gate.lanes().next();
+        if next.is_some() {
+            self.gate.waiting.fetch_sub(1, Relaxed);
+        }
         if let Some(next) = next
             // Who went away after being picked gives the place back, which is what dropping it does.
             && let Err(place) = next.send(self.gate.place())
@@ -213,6 +222,15 @@ impl Drop for Place {
 }
 
 impl Place {
+    pub(crate) fn is_of(&self, gate: &Arc<Gate>) -> bool {
+        Arc::ptr_eq(&self.gate, gate)
+    }
+
+    /// Whether somebody waits for it.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.gate.waiting() > 0
+    }
+
     pub(crate) fn on_the_way(self) -> OnTheWay {
         OnTheWay(Some(self))
     }
@@ -221,9 +239,9 @@ impl Place {
 // === impl OnTheWay ===
 
 impl OnTheWay {
-    /// The server is done with the request.
-    pub(crate) fn over(mut self) {
-        self.0 = None;
+    /// The server is done with the request: the place can be used again, or left.
+    pub(crate) fn over(mut self) -> Option<Place> {
+        self.0.take()
     }
 }
 
@@ -244,7 +262,10 @@ impl Drop for OnTheWay {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.gate.lanes().of(self.lane).waiting.remove(&self.ticket);
+        let mut lanes = self.gate.lanes();
+        if lanes.of(self.lane).waiting.remove(&self.ticket).is_some() {
+            self.gate.waiting.fetch_sub(1, Relaxed);
+        }
     }
 }
 

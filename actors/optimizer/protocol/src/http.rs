@@ -15,7 +15,7 @@ use crate::{
     Request, RequestObserver, Response, Retry, TransportKind, Verdict,
     access::{Access, Authorized, Target},
     channel::{Answer, Body, Call, NoAnswer, Received},
-    gate::Lane,
+    gate::{Lane, Place},
     turn::Turn,
 };
 
@@ -105,8 +105,17 @@ impl HttpOptimizer {
             body: Some(body.into()),
             lane: self.turn.lane(&request.event),
         };
-        let (authorized, answer) = self.run(&errand, deadline).await?;
-        read(&authorized, &answer)
+        let (authorized, answer, place) = self.run(&errand, deadline).await?;
+        if errand.lane == Lane::Begins {
+            self.turn.begin();
+        }
+        let response = read(&authorized, &answer)?;
+        if let Some(place) = place
+            && request.event.leads_to_another(&response)
+        {
+            self.turn.keep(place);
+        }
+        Ok(response)
     }
 
     /// Sends `errand`, and once more if there is another credential than the one refused.
@@ -114,9 +123,9 @@ impl HttpOptimizer {
         &self,
         errand: &Errand,
         deadline: Instant,
-    ) -> Result<(Authorized, Answer), PostError> {
+    ) -> Result<(Authorized, Answer, Option<Place>), PostError> {
         let authorized = self.access.authorize(&self.channel, deadline).await?;
-        let answer = self.send(errand, &authorized, deadline).await?;
+        let (answer, place) = self.send(errand, &authorized, deadline).await?;
         if matches!(
             answer.status,
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
@@ -124,11 +133,11 @@ impl HttpOptimizer {
             let renewing = self.access.renew(&self.channel, &authorized, deadline);
             // Rarely needed, and larger than the rest.
             if let Some(renewed) = Box::pin(renewing).await? {
-                let answer = Box::pin(self.send(errand, &renewed, deadline)).await?;
-                return Ok((renewed, answer));
+                let (answer, place) = Box::pin(self.send(errand, &renewed, deadline)).await?;
+                return Ok((renewed, answer, place));
             }
         }
-        Ok((authorized, answer))
+        Ok((authorized, answer, place))
     }
 
     async fn send(
@@ -136,7 +145,7 @@ impl HttpOptimizer {
         errand: &Errand,
         authorized: &Authorized,
         deadline: Instant,
-    ) -> Result<Answer, PostError> {
+    ) -> Result<(Answer, Option<Place>), PostError> {
         let call = Call {
             method: errand.method.clone(),
             url: errand.subject.url(&authorized.target),
@@ -145,6 +154,7 @@ impl HttpOptimizer {
             body: errand.body.clone().map(Body::Json),
             event: errand.subject.event(),
             lane: errand.lane,
+            place: self.turn.take().filter(|_| errand.lane == Lane::GoesOn),
         };
         self.channel
             .exchange(call, deadline)
@@ -160,7 +170,7 @@ impl HttpOptimizer {
             let now = Instant::now();
             let deadline = now + retry.attempt_deadline(now).min(EVER);
             let error = match self.run(&errand, deadline).await {
-                Ok((authorized, answer)) => {
+                Ok((authorized, answer, _)) => {
                     if answer.status.is_success() {
                         return Ok(answer);
                     }

@@ -151,6 +151,10 @@ impl Host {
         }
     }
 
+    pub(crate) fn gate(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
     /// Waits until one more request may go. Dropping the place lets the next one go.
     pub(crate) async fn enter(&self, lane: Lane, patience: Duration) -> Result<Place, Crowded> {
         let place = self.gate.enter(lane, patience).await;

@@ -252,8 +252,9 @@ impl OauthClient {
             body: Some(Body::SecretForm(form(refresh).into_bytes().into())),
             event: None,
             lane: Lane::GoesOn,
+            place: None,
         };
-        let answer = self
+        let (answer, _) = self
             .channel
             .exchange(call, deadline)
             .await

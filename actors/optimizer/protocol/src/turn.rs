@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        LazyLock,
+        Arc, LazyLock, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
@@ -10,13 +10,19 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::{Event, Report, gate::Lane};
+use crate::{
+    Event, Report, Response,
+    gate::{Lane, Place},
+};
 
 /// How long a servo whose commands take no time may go on asking for more before it lets the others go first.
 ///
 /// Its memory is in the processor's caches then, so that going on costs less than another's beginning does
-/// (benches/fleet). 10,000 servos at 100 places are through with such turns in 5 s.
-const LENGTH: Duration = Duration::from_millis(50);
+/// (benches/fleet). 10,000 servos at 100 places are through with such turns in 10 s.
+const LENGTH: Duration = Duration::from_millis(100);
+
+/// How long a servo may take between two requests and still find its place kept.
+const KEPT: Duration = Duration::from_millis(10);
 
 /// What turns are timed from.
 static START: LazyLock<Instant> = LazyLock::new(Instant::now);
@@ -28,9 +34,45 @@ pub(crate) struct Turn {
     began: AtomicU64,
     /// It has just answered a command, and its optimizer may have another.
     has_answered: AtomicBool,
+    /// The place of its last request, for the next one.
+    kept: Mutex<Option<Kept>>,
 }
 
+/// Taken by the next request, or given back when that does not come.
+type Kept = Arc<Mutex<Option<Place>>>;
+
 impl Turn {
+    /// Others have waited until now, perhaps for long: from here on it is this servo's turn.
+    pub(crate) fn begin(&self) {
+        let now = START.elapsed().as_millis();
+        let now = u64::try_from(now).unwrap_or(u64::MAX);
+        self.began.store(now, Relaxed);
+    }
+
+    /// Keeps `place` for the next request, for a moment and while the turn lasts, if somebody else wants it.
+    pub(crate) fn keep(&self, place: Place) {
+        if !place.is_wanted() || self.is_over() {
+            return;
+        }
+        let kept = Arc::new(Mutex::new(Some(place)));
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(KEPT).await;
+            drop(take(&kept));
+        });
+    }
+
+    /// The place that was kept.
+    pub(crate) fn take(&self) -> Option<Place> {
+        let kept = take(&self.kept)?;
+        take(&kept)
+    }
+
+    fn is_over(&self) -> bool {
+        let began = Duration::from_millis(self.began.load(Relaxed));
+        START.elapsed().saturating_sub(began) >= LENGTH
+    }
+
     /// In which lane `event` waits. Requests of one servo come one after the other.
     pub(crate) fn lane(&self, event: &Event) -> Lane {
         match event {
@@ -40,23 +82,37 @@ impl Turn {
                 Lane::GoesOn
             }
             Event::WhatsNext | Event::Hello(_) => {
-                let now = START.elapsed();
-                let began = Duration::from_millis(self.began.load(Relaxed));
-                let has_answered = self.has_answered.swap(false, Relaxed);
-                if has_answered && now.saturating_sub(began) < LENGTH {
+                if self.has_answered.swap(false, Relaxed) && !self.is_over() {
                     return Lane::GoesOn;
                 }
-                let now = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
-                self.began.store(now, Relaxed);
                 Lane::Begins
             }
         }
     }
 }
 
+fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+impl Event {
+    /// Whether the servo has something to say again at once.
+    pub(crate) fn leads_to_another(&self, response: &Response) -> bool {
+        match (self, response) {
+            (Self::WhatsNext, Response::Command(command)) => command.operation().is_some(),
+            (Self::Report(_, Report::Completion(_)), Response::Status(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::num::NonZeroUsize;
+
     use super::*;
+    use crate::gate::Gate;
     use crate::{Completion, Explanation, Goodbye, Hello, Operation, Outcome};
 
     fn answer() -> Event {
@@ -76,6 +132,7 @@ mod tests {
         let turn = Turn::default();
         let command = LENGTH / 5;
         assert_eq!(turn.lane(&Event::Hello(Hello::default())), Lane::Begins);
+        turn.begin();
         for n in 0..20 {
             let asks = turn.lane(&Event::WhatsNext);
             let expected = match n % 5 {
@@ -83,6 +140,11 @@ mod tests {
                 _ => Lane::GoesOn,
             };
             assert_eq!(asks, expected, "{n}");
+            if asks == Lane::Begins {
+                // However long that took.
+                tokio::time::advance(LENGTH * 9).await;
+                turn.begin();
+            }
             tokio::time::advance(command).await;
             assert_eq!(turn.lane(&answer()), Lane::GoesOn);
         }
@@ -93,6 +155,7 @@ mod tests {
         let turn = Turn::default();
         for _ in 0..5 {
             assert_eq!(turn.lane(&Event::WhatsNext), Lane::Begins);
+            turn.begin();
         }
         for _ in 0..5 {
             assert_eq!(turn.lane(&answer()), Lane::GoesOn);
@@ -101,5 +164,34 @@ mod tests {
         assert_eq!(turn.lane(&Event::WhatsNext), Lane::Begins);
         let goodbye = Event::Goodbye(Goodbye::default());
         assert_eq!(turn.lane(&goodbye), Lane::GoesOn);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_place_is_kept_for_a_moment_if_others_want_it_and_the_turn_lasts() {
+        let gate = Gate::new(NonZeroUsize::MIN);
+        let enter = || gate.enter(Lane::Begins, 10 * LENGTH);
+        let turn = Turn::default();
+        turn.begin();
+        // Nobody else wants it.
+        turn.keep(enter().await.unwrap());
+        assert_eq!(gate.taken(), 0);
+        assert!(turn.take().is_none());
+        // Somebody does, and gets it when it is not used again.
+        let place = enter().await.unwrap();
+        let mut other = Box::pin(enter());
+        assert!(futures_util::poll!(&mut other).is_pending());
+        turn.keep(place);
+        let place = turn.take().unwrap();
+        tokio::time::sleep(2 * KEPT).await;
+        assert!(futures_util::poll!(&mut other).is_pending());
+        turn.keep(place);
+        let place = other.await.unwrap();
+        assert!(turn.take().is_none());
+        // The turn is over.
+        tokio::time::advance(LENGTH).await;
+        let mut other = Box::pin(enter());
+        assert!(futures_util::poll!(&mut other).is_pending());
+        turn.keep(place);
+        assert!(futures_util::poll!(&mut other).is_ready());
     }
 }
