@@ -161,18 +161,19 @@ pub fn block_on<F: Future>(work: F) -> io::Result<F::Output> {
 
 /// What makes a servo of its configuration.
 pub fn servo_spec(config: ServoConfig, optimizer: Option<Arc<dyn OptimizerClient>>) -> ServoSpec {
+    // Under ServoX's names, which optimizers know (`spec/optimizer-protocol.md` §18).
     let mut telemetry = BTreeMap::from([
         (
-            "servo.version".to_owned(),
+            "servox.version".to_owned(),
             env!("CARGO_PKG_VERSION").to_owned(),
         ),
         (
-            "servo.platform".to_owned(),
+            "servox.platform".to_owned(),
             format!("{}-{}", std::env::consts::OS, std::env::consts::ARCH),
         ),
     ]);
     if let Ok(namespace) = std::env::var("POD_NAMESPACE") {
-        telemetry.insert("servo.namespace".to_owned(), namespace);
+        telemetry.insert("servox.namespace".to_owned(), namespace);
     }
     ServoSpec {
         name: config.name,

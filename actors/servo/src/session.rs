@@ -3,6 +3,7 @@
 
 mod ending;
 mod greeting;
+mod headway;
 mod working;
 
 use std::{
@@ -21,6 +22,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use self::headway::Headway;
 use crate::{
     blueprint::Blueprint,
     execution::event_of,
@@ -54,6 +56,8 @@ pub(crate) struct Session {
     rest: CancellationToken,
     /// After an answer that is no usable command; reset by one that is.
     pause: Backoff,
+    /// Whether commands lead anywhere.
+    headway: Headway,
     /// Names of the metrics that were described last, to warn about others.
     known_metrics: Option<Vec<String>>,
     /// The last answer was a command that cannot be carried out as it stands.
@@ -142,6 +146,7 @@ impl Session {
             shared,
             child,
             pause: Backoff::new(Duration::from_secs(1), LONGEST_PAUSE),
+            headway: Headway::default(),
             known_metrics: None,
             last_was_invalid: false,
             slept_for: 0,
@@ -378,14 +383,8 @@ impl Session {
         )))
     }
 
-    /// The upper half of each delay is random: enough to spread servos, and few enough requests
-    /// however the dice fall (§23.18).
     fn next_pause(&mut self, at_least: Duration, longest: Duration) -> Duration {
-        let bound = self.pause.bound().min(longest);
-        let random = self.pause.next_delay().min(longest);
-        (bound / 2 + random / 2)
-            .max(SHORTEST_PAUSE)
-            .max(at_least.min(LONGEST_PAUSE))
+        pause_of(&mut self.pause, at_least, longest)
     }
 
     // === words ===
@@ -438,4 +437,14 @@ impl Session {
             s.since = std::time::Instant::now();
         });
     }
+}
+
+/// The upper half of each delay is random: enough to spread servos, and few enough requests however
+/// the dice fall (§23.18).
+fn pause_of(pause: &mut Backoff, at_least: Duration, longest: Duration) -> Duration {
+    let bound = pause.bound().min(longest);
+    let random = pause.next_delay().min(longest);
+    (bound / 2 + random / 2)
+        .max(SHORTEST_PAUSE)
+        .max(at_least.min(LONGEST_PAUSE))
 }

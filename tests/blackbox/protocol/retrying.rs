@@ -323,3 +323,28 @@ fn item_34_hello_that_is_invalid_is_no_connection() {
     let (received, _) = session.end();
     assert!(received.iter().all(|r| r.event == "HELLO"));
 }
+
+/// §11: an optimizer, or a server before it, that refuses each outcome and hands out the same command again.
+#[test]
+fn an_optimizer_that_refuses_each_outcome_is_not_hurried() {
+    let faults = [
+        Fault::status(413),
+        Fault::unexpected_event(),
+        Fault::empty(),
+    ];
+    let optimizers = faults.map(|fault| {
+        let optimizer = ScriptedOptimizer::start(Script::new().describe("d1"));
+        optimizer.inject(On::completion("DESCRIPTION").always(), fault);
+        optimizer
+    });
+    let several = Several::start(&optimizers, WAIT);
+    for optimizer in &optimizers {
+        until(optimizer, "DESCRIPTION", 3);
+    }
+    thread::sleep(seconds(5.0));
+    for optimizer in &optimizers {
+        let told = times(optimizer, "DESCRIPTION");
+        assert!(told.len() <= 7, "{told:?}");
+    }
+    several.end();
+}

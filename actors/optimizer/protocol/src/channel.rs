@@ -420,8 +420,11 @@ pub(crate) fn printable(body: &[u8]) -> String {
 /// `Retry-After`, which is either seconds or a date.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    let wanted = if let Ok(seconds) = text.parse::<u64>() {
-        Duration::from_secs(seconds)
+    // Fractions and huge numbers are not allowed, and clear all the same.
+    let wanted = if text.starts_with(|c: char| c.is_ascii_digit())
+        && let Ok(seconds) = text.parse::<f64>()
+    {
+        Duration::try_from_secs_f64(seconds.ceil()).unwrap_or(Duration::MAX)
     } else {
         let until = rfc2822::DateTimeParser::new().parse_timestamp(text).ok()?;
         Duration::try_from(now.until(until).ok()?).unwrap_or_default()

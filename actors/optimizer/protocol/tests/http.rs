@@ -209,6 +209,15 @@ async fn retry_after_is_read_as_seconds_or_date_and_capped() {
         error_of(Fault::retry_after(500, "7")).await.retry_after(),
         None
     );
+    for (odd, asked) in [
+        ("2.5", seconds(3)),
+        ("99999999999999999999999", seconds(300)),
+        ("-7", None),
+        ("inf", None),
+    ] {
+        let error = error_of(Fault::retry_after(429, odd)).await;
+        assert_eq!(error.retry_after(), asked, "{odd}");
+    }
     assert_eq!(error_of(Fault::status(503)).await.retry_after(), None);
     let later = jiff::Timestamp::now() + Duration::from_secs(90);
     let later = later.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -73,17 +73,7 @@ impl Execution<'_> {
         known_metrics: Option<&[String]>,
         options: DispatchOptions,
     ) -> Outcome {
-        for metric in &metrics {
-            if known_metrics.is_some_and(|known| !known.contains(metric)) {
-                tracing::warn!(
-                    servo = self.servo,
-                    command_uid = self.command_uid(),
-                    event = Measure::NAME,
-                    metric,
-                    "no connector declares this metric; it will be missing"
-                );
-            }
-        }
+        self.tell_of_unknown(&metrics, known_metrics);
         let options = DispatchOptions {
             timeout: (control.total().as_std())
                 .saturating_add(self.limit(self.policy.measure_slack)),
@@ -126,6 +116,31 @@ impl Execution<'_> {
                 ))
                 .with_reason("unknown"),
             ),
+        }
+    }
+
+    /// An optimizer may ask for anything, thousands of times; each command has a few lines at most.
+    fn tell_of_unknown(&self, metrics: &[String], known: Option<&[String]>) {
+        const MOST: usize = 10;
+        let Some(known) = known else { return };
+        let mut unknown = metrics.iter().filter(|metric| !known.contains(metric));
+        for metric in unknown.by_ref().take(MOST) {
+            tracing::warn!(
+                servo = self.servo,
+                command_uid = self.command_uid(),
+                event = Measure::NAME,
+                metric,
+                "no connector declares this metric; it will be missing"
+            );
+        }
+        let more = unknown.count();
+        if more > 0 {
+            tracing::warn!(
+                servo = self.servo,
+                command_uid = self.command_uid(),
+                event = Measure::NAME,
+                "nor does any declare {more} other metrics that are asked for"
+            );
         }
     }
 

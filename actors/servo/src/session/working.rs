@@ -4,13 +4,13 @@ use std::{cell::Cell, time::Duration};
 
 use servo_messages::Status;
 use servo_protocol::{
-    Command, Completion, Event as Say, Operation, OptimizerStatus, PostError, PostFailure, Report,
-    Response, StatusReply,
+    Command, Completion, Event as Say, GiveUp, Operation, OptimizerStatus, PostError, PostFailure,
+    Report, Response, StatusReply,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Outcome, Session, State, Step};
+use super::{LONG_PAUSE, LONGEST_PAUSE, Outcome, Rest, Session, State, Step};
 use crate::{
     execution::{Execution, Verdict, event_of},
     observer::CommandOutcome,
@@ -69,7 +69,10 @@ impl Session {
             Verdict::Abandoned(why) => {
                 over(CommandOutcome::Abandoned);
                 tracing::warn!(servo = %self.spec.name, command_uid, event, "{operation} was abandoned: {why}");
-                Step::To(next)
+                match self.headway.refused(Duration::ZERO, LONG_PAUSE) {
+                    Some(pause) if !ended.forced => Step::To(State::Resting(Rest::Waiting(pause))),
+                    _ => Step::To(next),
+                }
             }
             Verdict::Replaced => {
                 over(CommandOutcome::Abandoned);
@@ -145,24 +148,26 @@ impl Session {
         // A completion that is already being sent may finish after a stop (§16).
         let patience = CancellationToken::new();
         let limits = &self.spec.common.policy.requests;
-        let post = self.post(&*self.client, &request, limits, &patience);
-        tokio::pin!(post);
-        let stopping = self.child.stopping();
-        let answer = tokio::select! {
-            answer = &mut post => answer,
-            () = stopping.cancelled() => {
-                let told = tokio::time::timeout(self.spec.common.policy.finish_report, post).await;
-                if !matches!(told, Ok(Ok(_))) {
-                    tracing::warn!(servo, command_uid, event, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
+        let answer = {
+            let post = self.post(&*self.client, &request, limits, &patience);
+            tokio::pin!(post);
+            let stopping = self.child.stopping();
+            tokio::select! {
+                answer = &mut post => answer,
+                () = stopping.cancelled() => {
+                    let told = tokio::time::timeout(self.spec.common.policy.finish_report, post).await;
+                    if !matches!(told, Ok(Ok(_))) {
+                        tracing::warn!(servo, command_uid, event, "the outcome of {operation} could not be delivered before the stop; the optimizer will ask again");
+                    }
+                    return Step::Stop;
                 }
-                return Step::Stop;
             }
         };
-        match answer {
+        let pause = match answer {
             Ok(Response::Status(StatusReply {
                 status: OptimizerStatus::Ok,
                 ..
-            })) => {}
+            })) => self.headway.taken(uid.as_ref(), LONG_PAUSE),
             Ok(Response::Status(reply)) => {
                 tracing::warn!(
                     servo,
@@ -170,6 +175,7 @@ impl Session {
                     event,
                     "the outcome of {operation} was answered {reply}"
                 );
+                self.headway.refused(Duration::ZERO, LONG_PAUSE)
             }
             Ok(_) => {
                 tracing::warn!(
@@ -178,6 +184,7 @@ impl Session {
                     event,
                     "the outcome of {operation} was answered with a command; it counts as delivered"
                 );
+                self.headway.refused(Duration::ZERO, LONG_PAUSE)
             }
             Err(PostFailure::Cancelled) => return Step::Stop,
             Err(PostFailure::GaveUp {
@@ -191,18 +198,30 @@ impl Session {
                     event,
                     "the answer to the outcome of {operation} is unreadable; it counts as delivered: {error}"
                 );
+                self.headway.refused(Duration::ZERO, LONG_PAUSE)
             }
             Err(failure) => {
+                let (asked, longest) = match &failure {
+                    PostFailure::GaveUp { error, why, .. } => (
+                        error.retry_after().unwrap_or_default(),
+                        match why {
+                            GiveUp::Fatal => LONGEST_PAUSE,
+                            GiveUp::OutOfTime | GiveUp::OutOfTries => LONG_PAUSE,
+                        },
+                    ),
+                    PostFailure::Cancelled => (Duration::ZERO, LONG_PAUSE),
+                };
                 let lost = serde_json::to_string(&request).unwrap_or_default();
                 let text = format!("the outcome of {operation} could not be delivered: {failure}");
                 tracing::error!(servo, command_uid, event, completion = %lost, "{text}");
                 self.shared.status.send_modify(|s| s.note_error(text));
+                self.headway.refused(asked, longest)
             }
-        }
-        Step::To(if replaced {
-            State::Reconnecting
-        } else {
-            State::Polling
+        };
+        Step::To(match pause {
+            _ if replaced => State::Reconnecting,
+            Some(pause) => State::Resting(Rest::Waiting(pause)),
+            None => State::Polling,
         })
     }
 }

@@ -305,6 +305,21 @@ async fn metrics_that_nobody_knows_are_told() {
     assert!(warnings[0].contains("metric=nonsense"), "{warnings:?}");
 }
 
+#[actix_rt::test]
+async fn thousands_of_metrics_that_nobody_knows_are_a_few_lines() {
+    pause();
+    let log = Log::begin();
+    let metrics: Vec<String> = (0..5000).map(|i| format!("nonsense-{i}")).collect();
+    let commands = vec![
+        json!({"cmd": "DESCRIBE"}),
+        measure(json!({"metrics": metrics, "control": {"duration": 0}})),
+    ];
+    carried_out(Setting::quiet(), commands).await;
+    let warnings = log.with("WARN");
+    assert_eq!(warnings.len(), 11, "{warnings:?}");
+    assert!(warnings[10].contains("4990 other"), "{warnings:?}");
+}
+
 /// §19: what the log of a servo tells at INFO; each line names the servo, those of a command its uid.
 #[actix_rt::test]
 async fn the_log_tells_what_happens_and_nothing_of_idling() {

@@ -417,3 +417,53 @@ async fn the_end_takes_no_longer_than_it_is_given() {
     assert!(took <= 6 * SECOND, "{took:?}");
     assert_eq!(puppet.heard().last().unwrap().event, "GOODBYE");
 }
+
+/// §11, §12: commands come as fast as their outcomes are taken. Where none is, or where the same is handed out without
+/// end, the servo keeps off the optimizer as where it gives no command at all.
+#[actix_rt::test]
+async fn an_optimizer_that_does_not_get_on_is_not_hurried() {
+    pause();
+    type Refusal = fn() -> Answer;
+    let refusals: [(Refusal, u64); 7] = [
+        (|| Answer::Status(401), 300),
+        (|| Answer::Status(413), 300),
+        (|| Answer::Body(json!({"status": "unexpected-event"})), 60),
+        (|| Answer::Body(json!({"status": "invalid"})), 60),
+        (|| Answer::Body(json!({"status": "cancel"})), 60),
+        (|| Answer::Body(json!("taken")), 60),
+        // Taken, and handed out again.
+        (ok, 60),
+    ];
+    for (refusal, longest) in refusals {
+        let puppet = Puppet::new(move |heard: &Heard, before| match (&*heard.event, before) {
+            ("WHATS_NEXT", 0..15) => Answer::Body(json!({"cmd": "DESCRIBE", "cmd_uid": "same"})),
+            ("WHATS_NEXT", 15..20) => Answer::Body(json!({"cmd": "DESCRIBE", "cmd_uid": before})),
+            ("WHATS_NEXT", _) => idle(),
+            ("DESCRIPTION", 0..15) => refusal(),
+            _ => ok(),
+        });
+        let scene = Setting::quiet().unhurried().with(puppet.clone()).await;
+        scene
+            .until("asleep", |s| matches!(s.phase, Phase::Sleeping { .. }))
+            .await;
+        let between = gaps(&puppet, "WHATS_NEXT");
+        // The first may be a misunderstanding.
+        assert!(between[0] < SECOND / 10, "{between:?}");
+        assert!(
+            between[2..15].iter().all(|gap| *gap >= SECOND),
+            "{between:?}"
+        );
+        let longest = Duration::from_secs(longest);
+        assert!(
+            between.iter().all(|gap| *gap <= longest + SECOND),
+            "{between:?}"
+        );
+        assert!(between[14] >= longest / 3, "{between:?}");
+        // It gets on: there is nothing to wait for any more.
+        assert!(
+            between[15..19].iter().all(|gap| *gap < SECOND / 10),
+            "{between:?}"
+        );
+        assert_eq!(puppet.times("HELLO").len(), 1);
+    }
+}
