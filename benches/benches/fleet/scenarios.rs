@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::process::Signal;
-use servo_doubles::Orders;
+use servo_doubles::{Orders, Temper};
 
 use crate::{
     Bars,
@@ -65,6 +65,8 @@ pub(crate) fn outage(bars: &mut Bars) {
         mib(subject.resident())
     );
     optimizer.reset();
+    // So that requests meet at the optimizer.
+    optimizer.treat(Temper::Slow(Duration::from_millis(20)));
     optimizer.come_back();
     let back = Instant::now();
     // A servo is back when it has asked what is next; `longest_silence` counts from the reset.
@@ -84,6 +86,12 @@ pub(crate) fn outage(bars: &mut Bars) {
         all_back.is_some_and(|took| took <= minute),
         all_back.map_or(format!("{} of {SERVOS}", figures.heard), seconds),
         "60 s",
+    );
+    bars.hold(
+        "requests in flight after an outage",
+        figures.most_in_flight <= CONCURRENT_REQUESTS,
+        figures.most_in_flight,
+        "100",
     );
     println!(
         "  most connections at a time, idle ones among them: {}",
