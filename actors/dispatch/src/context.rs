@@ -363,6 +363,10 @@ impl HandlerContext {
         .await
     }
 
+    pub(crate) fn dispatcher(&self) -> &DispatcherRef {
+        &self.call.shared.dispatcher
+    }
+
     pub(crate) fn connector_name(&self) -> Arc<str> {
         self.call.connector.clone()
     }

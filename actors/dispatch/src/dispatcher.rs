@@ -30,6 +30,7 @@ use crate::{
     repeating::{Homes, TaskKind},
     run::Run,
     stop::Stop,
+    telemetry::Ledger,
     visit::Answers,
 };
 
@@ -59,6 +60,8 @@ struct Reached {
     /// Of the servo, for connectors that join it later.
     supervisor: OnceLock<ChildRef<Supervisor>>,
     annexe: OnceLock<Box<Annexe>>,
+    /// What connectors tell the optimizer; most have nothing to tell.
+    ledger: OnceLock<Box<Ledger>>,
 }
 
 struct Dispatch<E: Event> {
@@ -100,6 +103,7 @@ impl Dispatcher {
             settings: OnceLock::new(),
             supervisor: OnceLock::new(),
             annexe: OnceLock::new(),
+            ledger: OnceLock::new(),
         }));
         // A fresh cell: nothing else can have filled it.
         let _ = own.set(reference.clone());
@@ -173,6 +177,11 @@ impl<E: Event> Handler<Dispatch<E>> for Dispatcher {
             Some(milestone) => self.reference.bus().begin(milestone),
             None => self.reference.bus().snapshot(),
         };
+        // Each time between the two it tells anew; one whose `attach` failed is not told to detach.
+        if let Some(Milestone::Attach | Milestone::Detach) = lifecycle {
+            self.reference
+                .strike_telemetry(|name| milestone.is_some() || scope.includes(name));
+        }
         let handlers = table.handlers::<E>(&key);
         let began = now();
         let deadline = nesting.deadline(began, timeout);
@@ -378,6 +387,15 @@ impl DispatcherRef {
 
     pub(crate) fn annexe(&self) -> &Annexe {
         self.0.annexe.get_or_init(Box::default)
+    }
+
+    /// What connectors tell the optimizer; none if none ever did.
+    pub(crate) fn entered(&self) -> Option<&Ledger> {
+        self.0.ledger.get().map(|ledger| &**ledger)
+    }
+
+    pub(crate) fn ledger(&self) -> &Ledger {
+        self.0.ledger.get_or_init(Box::default)
     }
 
     async fn send<E: Event>(

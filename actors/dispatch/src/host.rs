@@ -264,6 +264,15 @@ impl<C: Connector> Residence<C> {
 
 impl<C: Connector> Supervised for ConnectorActor<C> {}
 
+/// Whatever ended it: what it told the optimizer may hold no longer. The next run says so anew.
+impl<C: Connector> Drop for ConnectorActor<C> {
+    fn drop(&mut self) {
+        let seat = &self.seat;
+        seat.dispatcher
+            .strike_telemetry(|whose| *whose == *seat.name);
+    }
+}
+
 impl<C: Connector> Handler<Enter> for ConnectorActor<C> {
     type Result = ResponseActFuture<Self, ()>;
 

@@ -47,6 +47,7 @@ mod run;
 mod stage;
 mod standard;
 mod stop;
+mod telemetry;
 mod visit;
 
 pub use around::{Around, Surrounded};
@@ -94,3 +95,4 @@ pub use routes::Routes;
 pub use standard::{
     Adjust, Attach, Components, Describe, Detach, Measure, Metrics, Promote, Shutdown, Startup,
 };
+pub use telemetry::{Telemetry, TelemetryRefused};

@@ -531,6 +531,7 @@ impl DispatcherRef {
         self.bus().leave(name);
         self.homes().end(&TaskKind::ALL, |whose| whose == name);
         let door = self.homes().remove(name)?;
+        self.strike_telemetry(|whose| *whose == **name);
         self.annexe().forget(name);
         Some(door)
     }

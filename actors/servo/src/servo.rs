@@ -41,7 +41,8 @@ pub struct ServoSpec {
     pub policy: ServoPolicy,
     /// What it calls itself to the optimizer: product and version.
     pub agent: String,
-    /// What HELLO tells beside the agent.
+    /// What HELLO tells beside the agent, and beside what connectors add: no key of theirs takes the
+    /// place of one of these.
     pub telemetry: BTreeMap<String, String>,
 }
 

@@ -15,5 +15,6 @@ mod nested;
 mod repeating;
 mod several;
 mod stages;
+mod telemetry;
 mod time;
 mod troupe;

@@ -60,10 +60,6 @@ impl Session {
     /// One HELLO and its repetitions, all within one budget, whether the optimizer cannot be
     /// reached or does not welcome the servo. What follows, unless it is welcome.
     async fn greet(&self) -> Result<Option<Step>, SessionError> {
-        let request = self.request(Say::Hello(Hello {
-            agent: self.spec.common.agent.clone(),
-            telemetry: self.spec.common.telemetry.clone(),
-        }));
         let client = Counted {
             client: &*self.client,
             tries: AtomicU32::new(0),
@@ -73,6 +69,7 @@ impl Session {
         let mut backoff = Backoff::standard();
         loop {
             let left = limits.after(began.elapsed(), client.tries.load(Ordering::Relaxed));
+            let request = self.request(Say::Hello(self.hello()));
             let answer = self.post(&client, &request, &left, &self.rest).await;
             let cause = match answer {
                 Ok(Response::Status(reply)) if reply.status == OptimizerStatus::Ok => {
@@ -98,6 +95,18 @@ impl Session {
             if self.rested(delay).await.is_none() {
                 return Ok(Some(Step::Stop));
             }
+        }
+    }
+
+    /// What the servo and its connectors tell of themselves now (`spec/optimizer-protocol.md` §18). No
+    /// connector can say what the servo says, whatever its name.
+    fn hello(&self) -> Hello {
+        let common = &self.spec.common;
+        let mut telemetry = self.dispatcher.telemetry();
+        telemetry.extend(common.telemetry.clone());
+        Hello {
+            agent: common.agent.clone(),
+            telemetry,
         }
     }
 

@@ -15,4 +15,5 @@ mod polling;
 mod progress;
 mod puppet;
 mod stage;
+mod telemetry;
 mod times;

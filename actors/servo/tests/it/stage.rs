@@ -54,6 +54,8 @@ pub(crate) enum Act {
     Yield(Measurement),
     /// Describes itself so.
     Claim(Description),
+    /// Has the optimizer told this under this key.
+    Tell(&'static str, &'static str),
 }
 
 #[derive(Default)]
@@ -417,6 +419,10 @@ impl Probe {
             }
             Some(Act::Late(duration)) => cx.sleep(duration).await,
             Some(Act::Freeze) => std::future::pending().await,
+            Some(Act::Tell(key, value)) => {
+                cx.telemetry().set(key, value).unwrap();
+                Ok(())
+            }
             Some(Act::Yield(_) | Act::Claim(_)) => Ok(()),
         }
     }
