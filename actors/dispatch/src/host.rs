@@ -201,6 +201,7 @@ impl<C: Connector> Actor for ConnectorActor<C> {
             return;
         };
         if !self.seat.has_missed_something() {
+            self.seat.dispatcher.settle_telemetry(&self.seat.name);
             return;
         }
         let (child, seat) = (self.child.clone(), self.seat.clone());
@@ -258,18 +259,17 @@ impl<C: Connector> Residence<C> {
                 .await
                 .map_err(|failure| CannotCatchUp::new(missed.event, failure))?;
         }
+        self.dispatcher.settle_telemetry(&self.name);
         Ok(())
     }
 }
 
 impl<C: Connector> Supervised for ConnectorActor<C> {}
 
-/// Whatever ended it: what it told the optimizer may hold no longer. The next run says so anew.
+/// Whatever ended it, what it told the optimizer goes with it.
 impl<C: Connector> Drop for ConnectorActor<C> {
     fn drop(&mut self) {
-        let seat = &self.seat;
-        seat.dispatcher
-            .strike_telemetry(|whose| *whose == *seat.name);
+        self.seat.dispatcher.void_telemetry(&self.seat.name);
     }
 }
 

@@ -4,9 +4,11 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use thiserror::Error;
+use tokio::sync::Notify;
 
 use crate::{
     context::HandlerContext, dispatcher::DispatcherRef, lifecycle::Standing, repeating::Tenure,
@@ -16,7 +18,8 @@ use crate::{
 ///
 /// An entry `version` of the connector `kubernetes` stands as `kubernetes.version` in every HELLO
 /// from then on, beside what the servo tells of itself. HELLO follows `attach`, which is the place
-/// to make entries. They go with the connector: when it detaches, fails, or leaves the servo.
+/// to make entries. They go with the connector: when it detaches, fails, or leaves the servo. One that
+/// is built anew attaches again, and so makes them again.
 ///
 /// ```
 /// # use servo_dispatch::*;
@@ -75,12 +78,17 @@ pub enum TelemetryRefused {
 
 /// The entries of one servo's connectors.
 #[derive(Default)]
-pub(crate) struct Ledger(Mutex<Vec<Entry>>);
+pub(crate) struct Ledger {
+    entries: Mutex<Vec<Entry>>,
+    /// Fewer are to be told anew.
+    news: Notify,
+}
 
 struct Entry {
     connector: Arc<str>,
     key: Box<str>,
-    value: Box<str>,
+    /// None once its connector has failed, until that one is back and tells it anew, or does not.
+    value: Option<Box<str>>,
 }
 
 // === impl Telemetry ===
@@ -108,22 +116,28 @@ impl Telemetry<'_> {
         if dispatcher.is_leaving(&connector) {
             return Err(TelemetryRefused::Leaving(connector));
         }
-        let own = |entry: &&mut Entry| entry.connector == connector;
-        if let Some(entry) = entries.iter_mut().filter(own).find(|e| *e.key == *key) {
-            entry.value = value.into();
-            return Ok(());
-        }
-        if entries.iter_mut().filter(own).count() >= Self::MAX_ENTRIES {
+        let others = entries.iter().filter(|entry| {
+            entry.connector == connector && *entry.key != *key && entry.value.is_some()
+        });
+        if others.count() >= Self::MAX_ENTRIES {
             let key = key.to_owned();
             return Err(TelemetryRefused::TooMany { connector, key });
         }
-        // There are thousands of servos with a few entries each.
-        entries.reserve_exact(1);
-        entries.push(Entry {
-            connector,
-            key: key.into(),
-            value: value.into(),
-        });
+        let value = Some(value.into());
+        let mut known = entries.iter_mut();
+        if let Some(entry) = known.find(|e| e.connector == connector && *e.key == *key) {
+            entry.value = value;
+        } else {
+            // There are thousands of servos with a few entries each.
+            entries.reserve_exact(1);
+            entries.push(Entry {
+                connector,
+                key: key.into(),
+                value,
+            });
+        }
+        drop(entries);
+        dispatcher.ledger().news.notify_waiters();
         Ok(())
     }
 
@@ -131,7 +145,9 @@ impl Telemetry<'_> {
     pub fn remove(&self, key: &str) -> bool {
         let connector = self.0.connector();
         let ledger = self.0.dispatcher().entered();
-        ledger.is_some_and(|ledger| ledger.strike(|e| *e.connector == *connector && *e.key == *key))
+        ledger.is_some_and(|ledger| {
+            ledger.strike(|e| *e.connector == *connector && *e.key == *key && e.value.is_some())
+        })
     }
 }
 
@@ -161,7 +177,7 @@ fn check(key: &str, value: &str) -> Result<(), TelemetryRefused> {
 
 impl Ledger {
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether there were such entries.
@@ -170,7 +186,10 @@ impl Ledger {
         let before = entries.len();
         entries.retain(|entry| !which(entry));
         entries.shrink_to_fit();
-        entries.len() < before
+        let fewer = entries.len() < before;
+        drop(entries);
+        self.news.notify_waiters();
+        fewer
     }
 }
 
@@ -193,9 +212,9 @@ impl DispatcherRef {
             return BTreeMap::new();
         };
         let entries = ledger.entries();
-        let told = entries.iter().map(|entry| {
+        let told = entries.iter().filter_map(|entry| {
             let key = format!("{}.{}", entry.connector, entry.key);
-            (key, String::from(&*entry.value))
+            Some((key, String::from(entry.value.as_deref()?)))
         });
         told.collect()
     }
@@ -204,6 +223,48 @@ impl DispatcherRef {
     pub(crate) fn strike_telemetry(&self, whose: impl Fn(&str) -> bool) {
         if let Some(ledger) = self.entered() {
             ledger.strike(|entry| whose(&entry.connector));
+        }
+    }
+
+    /// Waits until connectors that have failed are back, `within` this time, if they had told
+    /// something: a HELLO ahead of that would lack it.
+    pub async fn telemetry_settled(&self, within: Duration) {
+        let Some(ledger) = self.entered() else {
+            return;
+        };
+        let settled = async {
+            loop {
+                let news = ledger.news.notified();
+                tokio::pin!(news);
+                news.as_mut().enable();
+                if ledger.entries().iter().all(|entry| entry.value.is_some()) {
+                    return;
+                }
+                news.await;
+            }
+        };
+        if tokio::time::timeout(within, settled).await.is_err() {
+            // Nobody waits for these again.
+            ledger.strike(|entry| entry.value.is_none());
+        }
+    }
+
+    /// The connector has failed: what it told may hold no longer, and its next run says so anew.
+    pub(crate) fn void_telemetry(&self, connector: &str) {
+        if self.is_leaving(connector) {
+            return self.strike_telemetry(|whose| *whose == *connector);
+        }
+        if let Some(ledger) = self.entered() {
+            let mut entries = ledger.entries();
+            let own = entries.iter_mut().filter(|e| *e.connector == *connector);
+            own.for_each(|entry| entry.value = None);
+        }
+    }
+
+    /// The connector is back, and has told what there is.
+    pub(crate) fn settle_telemetry(&self, connector: &str) {
+        if let Some(ledger) = self.entered() {
+            ledger.strike(|entry| *entry.connector == *connector && entry.value.is_none());
         }
     }
 

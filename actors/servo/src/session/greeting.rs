@@ -17,6 +17,9 @@ use tokio_util::sync::CancellationToken;
 use super::{Session, SessionError, State, Step};
 use crate::{policy::Question, standing::AllBut, status::Phase};
 
+/// How long HELLO waits for connectors that had something to tell, and have just been replaced.
+const RETURN: Duration = Duration::from_secs(5);
+
 /// Counts how often an optimizer was asked.
 struct Counted<'a> {
     client: &'a dyn OptimizerClient,
@@ -60,6 +63,10 @@ impl Session {
     /// One HELLO and its repetitions, all within one budget, whether the optimizer cannot be
     /// reached or does not welcome the servo. What follows, unless it is welcome.
     async fn greet(&self) -> Result<Option<Step>, SessionError> {
+        let returned = self.dispatcher.telemetry_settled(RETURN);
+        if self.rest.run_until_cancelled(returned).await.is_none() {
+            return Ok(Some(Step::Stop));
+        }
         let client = Counted {
             client: &*self.client,
             tries: AtomicU32::new(0),
