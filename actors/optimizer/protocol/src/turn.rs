@@ -1,10 +1,7 @@
 //! Whose turn it is when more servos want to speak to a server than may at once.
 
 use std::{
-    sync::{
-        Arc, LazyLock, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -21,56 +18,59 @@ use crate::{
 /// (benches/fleet). 10,000 servos at 100 places are through with such turns in 10 s.
 const LENGTH: Duration = Duration::from_millis(100);
 
-/// How long a servo may take between two requests and still find its place kept.
-const KEPT: Duration = Duration::from_millis(10);
-
-/// What turns are timed from.
-static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+/// How long a servo may take between two requests and still find its place kept; at most twice that.
+const KEPT: Duration = Duration::from_millis(5);
 
 /// The turn of one servo.
 #[derive(Default)]
-pub(crate) struct Turn {
-    /// When it began, in milliseconds since the [start](START).
-    began: AtomicU64,
+pub(crate) struct Turn(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    began: Option<Instant>,
     /// It has just answered a command, and its optimizer may have another.
-    has_answered: AtomicBool,
-    /// The place of its last request, for the next one.
-    kept: Mutex<Option<Kept>>,
+    has_answered: bool,
+    /// Where its place is kept between requests. There is none unless others ever waited for a place.
+    kept: Option<Arc<Mutex<Kept>>>,
 }
 
-/// Taken by the next request, or given back when that does not come.
-type Kept = Arc<Mutex<Option<Place>>>;
+/// The place of the last request, for the next one or, when that does not come, for somebody else.
+#[derive(Default)]
+struct Kept {
+    place: Option<(Place, Instant)>,
+    /// Somebody looks after it.
+    is_watched: bool,
+}
+
+// === impl Turn ===
 
 impl Turn {
     /// Others have waited until now, perhaps for long: from here on it is this servo's turn.
     pub(crate) fn begin(&self) {
-        let now = START.elapsed().as_millis();
-        let now = u64::try_from(now).unwrap_or(u64::MAX);
-        self.began.store(now, Relaxed);
+        self.state().began = Some(Instant::now());
     }
 
     /// Keeps `place` for the next request, for a moment and while the turn lasts, if somebody else wants it.
     pub(crate) fn keep(&self, place: Place) {
-        if !place.is_wanted() || self.is_over() {
+        let now = Instant::now();
+        if !place.is_wanted() || self.state().is_over(now) {
             return;
         }
-        let kept = Arc::new(Mutex::new(Some(place)));
-        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Some(kept.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(KEPT).await;
-            drop(take(&kept));
-        });
+        let kept = self.state().kept.get_or_insert_default().clone();
+        let mut slot = lock(&kept);
+        slot.place = Some((place, now));
+        if !slot.is_watched {
+            slot.is_watched = true;
+            drop(slot);
+            tokio::spawn(Kept::watch(kept));
+        }
     }
 
     /// The place that was kept.
     pub(crate) fn take(&self) -> Option<Place> {
-        let kept = take(&self.kept)?;
-        take(&kept)
-    }
-
-    fn is_over(&self) -> bool {
-        let began = Duration::from_millis(self.began.load(Relaxed));
-        START.elapsed().saturating_sub(began) >= LENGTH
+        let kept = self.state().kept.clone()?;
+        let (place, _) = lock(&kept).place.take()?;
+        Some(place)
     }
 
     /// In which lane `event` waits. Requests of one servo come one after the other.
@@ -78,21 +78,57 @@ impl Turn {
         match event {
             Event::Report(_, Report::Progress(_)) | Event::Goodbye(_) => Lane::GoesOn,
             Event::Report(_, Report::Completion(_)) => {
-                self.has_answered.store(true, Relaxed);
+                self.state().has_answered = true;
                 Lane::GoesOn
             }
             Event::WhatsNext | Event::Hello(_) => {
-                if self.has_answered.swap(false, Relaxed) && !self.is_over() {
+                let mut state = self.state();
+                if std::mem::take(&mut state.has_answered) && !state.is_over(Instant::now()) {
                     return Lane::GoesOn;
                 }
                 Lane::Begins
             }
         }
     }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.0)
+    }
 }
 
-fn take<T>(slot: &Mutex<Option<T>>) -> Option<T> {
-    slot.lock().unwrap_or_else(PoisonError::into_inner).take()
+// === impl State ===
+
+impl State {
+    fn is_over(&self, now: Instant) -> bool {
+        self.began
+            .is_none_or(|began| now.saturating_duration_since(began) >= LENGTH)
+    }
+}
+
+// === impl Kept ===
+
+impl Kept {
+    /// Gives the place to others when it was not used for a while. Ends when there is none.
+    async fn watch(kept: Arc<Mutex<Self>>) {
+        loop {
+            tokio::time::sleep(KEPT).await;
+            let mut slot = lock(&kept);
+            match &slot.place {
+                Some((_, since)) if since.elapsed() < KEPT => {}
+                Some(_) | None => {
+                    slot.is_watched = false;
+                    let place = slot.place.take();
+                    drop(slot);
+                    drop(place);
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Event {
